@@ -1,0 +1,1 @@
+"""The `switchboard` command: what develops, plays and inspects a Switchboard; none of it reaches a Lambda."""

@@ -1,0 +1,65 @@
+"""What is known about the local stack that runs, for the commands that use it."""
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+
+from devkit import development, processes
+from devkit.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+LOCAL = ROOT / ".local"
+NAME = "stack.json"  # of the stack in the background, wherever it listens
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def running(local: Path = LOCAL) -> dict[str, Any]:
+    """The facts of the stack that `switchboard up` left running; `UserError` if there is none."""
+    facts = read(local / NAME)
+    if facts is None or processes.recorded(pid_file(local, "emulator", facts["port"])) is None:
+        raise UserError("no local stack is running: start it with `make up`")
+    return facts
+
+
+def pid_file(local: Path, name: str, port: int) -> Path:
+    """Where a background process of the stack on `port` is written down."""
+    return local / f"{name}-{port}.pid"
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """The facts in a file, or None where there are none."""
+    try:
+        facts = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return facts if isinstance(facts, dict) and "port" in facts else None
+
+
+def write(path: Path, facts: dict[str, Any]) -> None:
+    """Write facts so that nobody ever reads half of them."""
+    aside = path.with_suffix(".new")
+    aside.write_text(json.dumps(facts, indent=2) + "\n")
+    aside.replace(path)
+
+
+def client(service: str, endpoint: str) -> Any:
+    """A boto3 client of the emulator at `endpoint`, as its administrator; never of a real account."""
+    require_loopback(endpoint)
+    return boto3.client(  # type: ignore[call-overload] - the overloads want a literal
+        service,
+        endpoint_url=endpoint,
+        region_name=development.REGION,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106 - the emulator's administrator
+        config=Config(connect_timeout=2, read_timeout=60, retries={"total_max_attempts": 2}, proxies={}),
+    )
+
+
+def require_loopback(url: str) -> None:
+    """Raise `UserError` unless `url` is on this machine: nothing here may ever touch a real account."""
+    if urlsplit(url).hostname not in LOOPBACK:
+        raise UserError(f"refusing to touch {url}: only an emulator on this machine may be changed")

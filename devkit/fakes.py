@@ -1,0 +1,39 @@
+"""The stand-ins for Vapi and Twilio together: inside a command, or as the background process of `switchboard up`."""
+
+import signal
+import sys
+
+from devkit.twilio_fake import TwilioFake
+from devkit.vapi_fake import VapiFake
+
+
+class Fakes:
+    """The fake Vapi on `port` and the fake Twilio on the next one, on loopback."""
+
+    def __init__(self, port: int) -> None:
+        self.vapi = VapiFake(port)
+        self.twilio = TwilioFake(port + 1)
+
+    def start(self) -> None:
+        """Serve both, or neither."""
+        self.vapi.start()
+        try:
+            self.twilio.start()
+        except BaseException:
+            self.vapi.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop both."""
+        self.twilio.stop()
+        self.vapi.stop()
+
+
+def main() -> None:
+    """Serve until killed."""
+    Fakes(int(sys.argv[1])).start()
+    signal.pause()
+
+
+if __name__ == "__main__":
+    main()

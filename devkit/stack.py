@@ -1,0 +1,316 @@
+"""The whole backend on this machine: the real template, built and deployed by the real `sam` into the embedded AWS."""
+
+import fcntl
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from devkit import development, emulator, facts, fakes, processes, sam, secrets, wiring
+from devkit.errors import UserError
+
+LOOPBACK = "127.0.0.1"
+ROLES = ("the emulator", "the fake Vapi", "the fake Twilio")  # one port each, from the stack's port on
+READY_SECONDS = 30
+
+type Progress = Callable[[str], None]
+
+
+class Stack:
+    """One local stack: a context manager, or `start` and `stop`.
+
+    `port` is the emulator's; the fake Vapi and the fake Twilio take the next two. With `background` everything
+    outlives this process until `stop` is called for the same port; otherwise it ends with this process, however
+    that ends. `build=False` deploys what was built before. `progress` is told what is done, a line at a time.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        root: Path = facts.ROOT,
+        *,
+        build: bool = True,
+        background: bool = False,
+        progress: Progress = lambda line: None,
+    ) -> None:
+        self.port = port or configured_port()
+        self.facts: dict[str, Any] = {}
+        self.fakes: fakes.Fakes | None = None
+        self._root = root
+        self._build = build
+        self._background = background
+        self._progress = progress
+        self._local = root / ".local"
+        self._emulator: subprocess.Popen[bytes] | None = None
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def api_url(self) -> str:
+        """The emulator: every AWS API, and the HTTP API for requests with the right Host header."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def host(self) -> str:
+        """The Host header of the HTTP API."""
+        return f"{development.HOST}:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether a background stack runs on this port."""
+        return processes.recorded(self._pid("emulator")) is not None
+
+    def start(self) -> None:
+        """Bring everything up, or leave nothing behind. A background stack that runs already is deployed to again."""
+        self._began = time.monotonic()
+        self._local.mkdir(exist_ok=True)
+        already = self.running
+        try:
+            if already:
+                self._say("running already: deploying again")
+            else:
+                self._start_services()
+            self._deploy()
+            self._complete()
+        except BaseException:
+            if not already:
+                self.stop()
+            raise
+
+    def stop(self) -> bool:
+        """End everything of this stack; whether anything ran. Safe at any time, and twice."""
+        ran = bool(self.fakes or self._emulator)
+        if self.fakes:
+            self.fakes.stop()
+            self.fakes = None
+        if self._emulator:
+            processes.end(self._emulator)
+            self._emulator = None
+        for name in ("fakes", "emulator"):
+            ran |= processes.end_recorded(self._pid(name))
+        shutil.rmtree(self._work, ignore_errors=True)
+        self._facts_file.unlink(missing_ok=True)
+        if (facts.read(self._local / facts.NAME) or {}).get("port") == self.port:
+            (self._local / facts.NAME).unlink()
+        return ran
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of this stack's AWS, as its administrator."""
+        return facts.client(service, self.api_url)
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """Send a request to the HTTP API as a caller would; status and body of the answer."""
+        return _request(self.port, method, path, body, {"Host": self.host, **(headers or {})})
+
+    def _start_services(self) -> None:
+        self._require_free_ports()
+        shutil.rmtree(self._work, ignore_errors=True)
+        self._work.mkdir(parents=True)
+        log = self._log("emulator")
+        log.unlink(missing_ok=True)
+        self._emulator = processes.start(
+            [self._python("emulator"), "-m", emulator.__name__, *([] if self._background else [emulator.TETHER])],
+            cwd=self._root,
+            env=self._emulator_environment(),
+            log=log,
+            tethered=not self._background,
+        )
+        if self._background:
+            processes.record(self._pid("emulator"), self._emulator.pid)
+        self._start_fakes()
+
+    def _start_fakes(self) -> None:
+        if not self._background:
+            self.fakes = fakes.Fakes(self.port + 1)
+            self.fakes.start()
+            return
+        log = self._log("fakes")
+        log.unlink(missing_ok=True)
+        process = processes.start(
+            [sys.executable, "-m", fakes.__name__, str(self.port + 1)], cwd=self._root, env=os.environ, log=log
+        )
+        processes.record(self._pid("fakes"), process.pid)
+        for port in (self.port + 1, self.port + 2):
+            self._await(lambda port=port: _listening(port), process, "fakes")
+
+    def _deploy(self) -> None:
+        # Two stacks share the directory of the build: one at a time, until it is uploaded.
+        with self._alone():
+            with self._building():
+                self._await_emulator()
+                secrets.store_development(self.client("ssm"))
+                self._say("development secrets stored")
+            sam.deploy(self._root, self.api_url, self._parameters(), self._log("deploy"))
+            self._say("template deployed by `sam deploy`")
+
+    @contextmanager
+    def _building(self) -> Iterator[None]:
+        """Build the template while something else is done."""
+        if not self._build:
+            yield
+            return
+        log = self._log("build")
+        build = sam.start_build(self._root, self.api_url, log)
+        try:
+            yield
+            sam.require_success(build, "sam build", log)
+        finally:
+            processes.end(build)
+        self._say("functions and layers built by `sam build`")
+
+    def _await_emulator(self) -> None:
+        self._await(self._healthy, self._emulator, "emulator")
+        self._say(f"embedded AWS on {self.api_url}, IAM policies enforced")
+
+    def _await(self, ready: Callable[[], bool], process: subprocess.Popen[bytes] | None, name: str) -> None:
+        """Wait until a service that `process` runs is ready; `UserError` when it stops or takes too long."""
+        deadline = time.monotonic() + READY_SECONDS
+        while not ready():
+            if process and process.poll() is not None:
+                raise UserError(f"could not start ({name}); the end of its log:\n{sam.tail(self._log(name))}")
+            if time.monotonic() > deadline:
+                raise UserError(f"could not start ({name}) within {READY_SECONDS} s; its log is {self._log(name)}")
+            time.sleep(0.05)
+
+    def _healthy(self) -> bool:
+        try:
+            return _request(self.port, "GET", emulator.HEALTH)[0] == http.HTTPStatus.OK
+        except OSError:
+            return False
+
+    def _complete(self) -> None:
+        wired = wiring.wire(development.STACK_NAME, development.HOST, self.client)
+        status, body = self.request("GET", "/health")
+        if status != http.HTTPStatus.OK:
+            raise UserError(f"deployed, but GET /health answered {status} {body[:200]!r}")
+        found = self.client("cloudformation").describe_stacks(StackName=development.STACK_NAME)["Stacks"][0]
+        self.facts = {
+            "stack": development.STACK_NAME,
+            "port": self.port,
+            "api_url": self.api_url,
+            "host": self.host,
+            "vapi_url": f"http://{LOOPBACK}:{self.port + 1}",
+            "twilio_url": f"http://{LOOPBACK}:{self.port + 2}",
+            "outputs": {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])},
+            "function_urls": wired.function_urls,
+            "routes": wired.routes,
+            "region": development.REGION,
+        }
+        for path in (self._facts_file, *([self._local / facts.NAME] if self._background else [])):
+            facts.write(path, self.facts)
+        self._say(f"ready: {', '.join(wired.routes)}")
+
+    def _parameters(self) -> dict[str, str]:
+        return {
+            "Stage": "local",
+            "Architecture": sam.architecture(),
+            "PublicBaseUrl": f"http://{self.host}",
+            "VapiApiUrl": f"http://{LOOPBACK}:{self.port + 1}",
+            "TwilioApiUrl": f"http://{LOOPBACK}:{self.port + 2}",
+            "TwilioAccountSids": development.TWILIO_ACCOUNT_SID,
+            "PhoneNumberId": development.PHONE_NUMBER_ID,
+            "AssistantId": development.ASSISTANT_ID,
+            "CredentialId": development.CREDENTIAL_ID,
+        }
+
+    def _emulator_environment(self) -> dict[str, str]:
+        """Nothing of the user's: no credentials, no proxy, no settings of another emulator."""
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LANG": "C.UTF-8",
+            "HOME": str(self._work),
+            "TMPDIR": str(self._work),
+            "GATEWAY_PORT": str(self.port),
+            "BIND_HOST": LOOPBACK,
+            "IOT_MTLS_ENABLED": "0",  # would listen on every interface
+            "SFTP_ENABLED": "0",
+            "AUTH": "true",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            emulator.RUNTIME: str(self._local / "runtime"),
+            emulator.WORK: str(self._work),
+        }
+
+    def _require_free_ports(self) -> None:
+        for port, role in enumerate(ROLES, self.port):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((LOOPBACK, port))
+                except OSError as error:
+                    raise UserError(
+                        f"port {port}, which {role} needs, is in use: choose three free ones with "
+                        f"SWITCHBOARD_PORT (the first of them, now {self.port})"
+                    ) from error
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with (self._local / "build.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _python(self, environment: str) -> Path:
+        program = self._local / environment / "bin/python"
+        if not program.exists():
+            raise UserError("the tools are not set up: run `devkit/setup demo` first")
+        return program
+
+    def _say(self, line: str) -> None:
+        self._progress(f"{time.monotonic() - self._began:5.1f} s  {line}")
+
+    @property
+    def _work(self) -> Path:
+        return self._local / f"emulator-{self.port}"
+
+    @property
+    def _facts_file(self) -> Path:
+        return self._local / f"stack-{self.port}.json"
+
+    def _log(self, name: str) -> Path:
+        return self._local / f"{name}-{self.port}.log"
+
+    def _pid(self, name: str) -> Path:
+        return facts.pid_file(self._local, name, self.port)
+
+
+def configured_port() -> int:
+    """The emulator's port: environment variable SWITCHBOARD_PORT, else the usual one."""
+    text = os.environ.get("SWITCHBOARD_PORT", "").strip() or str(development.PORT)
+    if not text.isdecimal() or not 1024 <= int(text) <= 65535 - len(ROLES):
+        raise UserError(f"SWITCHBOARD_PORT must be a port from 1024 to {65535 - len(ROLES)}, not {text!r}")
+    return int(text)
+
+
+def _listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def _request(
+    port: int, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=60)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()

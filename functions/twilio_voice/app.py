@@ -1,0 +1,33 @@
+"""POST /voice/inbound: a caller is waiting. Verify, ask the agent and Vapi, answer TwiML whatever is down."""
+
+import os
+from typing import Any
+
+from agent import agent
+from switchboard import aws, phone
+from switchboard.phone import Exchange
+from switchboard.secrets import PUBLIC_BASE_URL, TWILIO_AUTH_TOKEN, VAPI_API_KEY, Secrets
+from switchboard.settings import Settings
+from switchboard.store import Store
+from switchboard.telemetry import measured
+from switchboard.vapi import Vapi
+
+settings = Settings.from_env(os.environ)
+exchange = Exchange(
+    settings=settings,
+    secrets=Secrets(
+        settings.parameter_path,
+        (TWILIO_AUTH_TOKEN, VAPI_API_KEY, PUBLIC_BASE_URL),
+        aws.client("ssm", settings.aws_url),
+    ),
+    store=Store(settings.table, aws.client("dynamodb", settings.aws_url)),
+    vapi=Vapi(settings.vapi_url),
+    agent=agent,
+)
+exchange.secrets.warm()
+
+
+@measured
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Answer one inbound call."""
+    return phone.answer_call(exchange, event)

@@ -1,0 +1,93 @@
+"""Who answers: the assistant, in Vapi's fields of today, and where callers may be put through to.
+
+Fields: `CreateAssistantDTO` of Vapi's OpenAPI. Set the parameter `AssistantId` to use one that is stored at Vapi instead.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from agent.calendar import open_at
+from agent.tools import tools
+from switchboard.desk import Caller
+from switchboard.messages import Assistant, Decision, Message, Refusal
+from switchboard.settings import Settings
+
+RECEPTION = "+15550100100"  # the only number that callers may be put through to
+BLOCKED: frozenset[str] = frozenset()  # numbers of callers that we do not talk to
+
+PROMPT = """You answer the phone of the Maple Street Clinic's appointment desk. Be brief and warm: one or two sentences.
+Find the caller's appointment before you change it. Say the new time and wait for a yes before you change anything.
+When you are interrupted, stop and listen. Never say that a change is made before its result has come.
+Offer a confirmation by text message, which is sent after the call."""
+
+
+def assistant(caller: Caller) -> Decision:
+    """Choose who answers this caller."""
+    if caller.number in BLOCKED:
+        return Refusal("We cannot take this call.")
+    stored = _settings().assistant_id
+    return Assistant(id=stored) if stored else Assistant(config=front_desk(caller.webhook_url))
+
+
+def destination(message: Message) -> Mapping[str, Any] | None:
+    """Put callers through to the reception while somebody is there."""
+    return {"type": "number", "number": RECEPTION} if open_at(datetime.now(UTC)) else None
+
+
+def front_desk(webhook_url: str) -> dict[str, Any]:
+    """The assistant given whole: model, voice, transcriber, speaking plans, tools."""
+    return {
+        "name": "Maple Street Clinic",
+        "firstMessage": "Maple Street Clinic, appointment desk. How can I help?",
+        "model": {
+            "provider": "openai",
+            "model": "gpt-4.1",
+            "temperature": 0.3,
+            "messages": [{"role": "system", "content": PROMPT}],
+            "tools": [tool.definition() for tool in tools],
+        },
+        "voice": {"provider": "vapi", "voiceId": "Elliot"},
+        "transcriber": {"provider": "deepgram", "model": "flux-general-en", "language": "en"},
+        "startSpeakingPlan": {"waitSeconds": 0.4},
+        # Two words, so that a cough or an "uh-huh" does not stop the assistant, and "wait, no" does.
+        "stopSpeakingPlan": {"numWords": 2, "voiceSeconds": 0.2, "backoffSeconds": 1},
+        # Each type is a request that is paid for: what this backend uses, and no more.
+        "serverMessages": [
+            "tool-calls",
+            "status-update",
+            "end-of-call-report",
+            "speech-update",
+            "user-interrupted",
+            "transfer-destination-request",
+            'transcript[transcriptType="final"]',
+        ],
+        "server": _server(webhook_url),
+        "monitorPlan": {"controlEnabled": True, "listenEnabled": False, "controlAuthenticationEnabled": _secured()},
+        "artifactPlan": {"recordingEnabled": True},
+        "maxDurationSeconds": 600,
+        "endCallMessage": "Goodbye.",
+    }
+
+
+def _server(url: str) -> dict[str, Any]:
+    retries = {
+        "type": "exponential",
+        "maxRetries": 3,
+        "baseDelaySeconds": 1,
+        "excludedStatusCodes": [400, 401, 403, 404, 413],
+    }
+    server: dict[str, Any] = {"url": url, "timeoutSeconds": 20, "backoffPlan": retries}
+    credential = _settings().credential_id
+    return server | {"credentialId": credential} if credential else server
+
+
+def _secured() -> bool:
+    return _settings().control_authentication
+
+
+@cache
+def _settings() -> Settings:
+    return Settings.from_env(os.environ)

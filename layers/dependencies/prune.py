@@ -1,0 +1,67 @@
+"""Takes out of the installed packages what no function imports: python3.13 prune.py FOLDER SERVICES_FILE."""
+
+import shutil
+import sys
+from pathlib import Path
+
+TWILIO_KEPT = frozenset({"__init__.py", "request_validator.py", "twiml"})
+
+DROPPED = (
+    "bin",
+    "aws_lambda_powertools/event_handler/openapi/swagger_ui",  # a browser's scripts
+    "aws_lambda_powertools/utilities/auth_alpha",
+    "boto3/data",  # the resource interface's models: the functions use clients
+    "boto3/examples",
+    "botocore/cacert.pem",  # botocore prefers certifi's, which is here
+    "certifi/tests",
+    "dateutil/zoneinfo/*.tar.gz",  # read only where the system has no time zones
+    "pydantic/v1",
+    "**/__pycache__",
+    # What the installer noted about itself: it names removed files and differs from machine to machine.
+    ".lock",
+    "*.dist-info/INSTALLER",
+    "*.dist-info/RECORD",
+    "*.dist-info/REQUESTED",
+    "*.dist-info/direct_url.json",
+    "*.dist-info/uv_cache.json",
+)
+
+
+def main(folder: Path, services: Path) -> None:
+    """Prune an installed tree in place.
+
+    Args:
+        folder: Where the packages are, as `pip install --target` leaves them.
+        services: A file that names one AWS service a line, as botocore spells it.
+
+    Raises:
+        ValueError: botocore has no model of a named service; nothing was removed.
+    """
+    models = folder / "botocore" / "data"
+    kept = frozenset(services.read_text().split())
+    if unknown := sorted(name for name in kept if not (models / name).is_dir()):
+        raise ValueError(f"{services.name} names services that botocore does not know: {', '.join(unknown)}")
+
+    # botocore reads the files beside the models (endpoints, partitions, retries, defaults) for every service.
+    keep_only(models, kept | {entry.name for entry in models.iterdir() if entry.is_file()})
+    keep_only(folder / "twilio", TWILIO_KEPT)
+    for pattern in DROPPED:
+        for found in list(folder.glob(pattern)):
+            remove(found)
+
+
+def keep_only(folder: Path, names: frozenset[str]) -> None:
+    for entry in folder.iterdir():
+        if entry.name not in names:
+            remove(entry)
+
+
+def remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

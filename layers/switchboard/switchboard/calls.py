@@ -1,0 +1,233 @@
+"""The session: one item per call, merged so that neither order nor repetition of messages can matter.
+
+A rank only rises, a time only moves forward, a fact is written by one kind of message only. So each message is one
+conditional write, a duplicate changes nothing, and every order of the same messages ends in the same item.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from switchboard import control
+from switchboard.errors import ConditionFailed
+from switchboard.messages import Message, milliseconds
+from switchboard.settings import Settings
+from switchboard.store import Item, Key, Put, Store, Update
+
+VERSION = 1
+META = "META"
+LIVE_HOURS = 13  # Vapi cuts a call after 12 hours at most (`maxDurationSeconds`), so a live session cannot expire
+SKEW = 300  # seconds that a message's clock may be ahead of ours before its time is not believed
+MAX_WORDS = 16_000  # characters of one utterance that are kept
+MAX_REPORT_TEXT = 8_000  # characters of each text in a report; the whole item stays far below 64 KB
+
+RANKS = {"scheduled": 10, "queued": 20, "ringing": 30, "in-progress": 40, "forwarding": 45, "ended": 50}
+ENDED = RANKS["ended"]
+
+
+class Session(NamedTuple):
+    """What is known about a call. Times are epoch milliseconds, 0 for never."""
+
+    rank: int = 0
+    status: str = ""
+    interrupted_at: int = 0
+    caller_started_at: int = 0
+    caller_stopped_at: int = 0
+    assistant_started_at: int = 0
+    assistant_stopped_at: int = 0
+    control_host: str = ""
+    call_sid: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nobody can hear us any more."""
+        return self.rank >= ENDED
+
+
+def key(call_id: str) -> Key:
+    """The session's item."""
+    return Key(f"CALL#{call_id}", META)
+
+
+def load(store: Store, call_id: str, now: float) -> Session | None:
+    """Read the session, or None where there is none or it has expired, deleted already or not."""
+    item = store.get(key(call_id))
+    if item is None or item["exp"] <= now:
+        return None
+    return Session(**{name: item[name] for name in Session._fields if name in item})
+
+
+def record_status(store: Store, message: Message, settings: Settings, now: float) -> bool:
+    """Merge a `status-update`; True if it was news. The rank only rises, and an ended call stays ended."""
+    rank = RANKS.get(message.status)
+    if rank is None:
+        return False
+    sets = {"rank": ":rank", "status": ":status"}
+    values: dict[str, Any] = {"rank": rank, "status": message.status}
+    if rank < ENDED:
+        return _merge(store, message.call_id, _facts(message, settings, sets, values), "#rank < :rank", values, now)
+    sets |= {"ended_at": ":at", "ended_reason": ":reason", "exp": ":exp"}
+    values |= {"at": _time(message, now), "reason": message.ended_reason, "exp": _expiry(now, settings)}
+    condition = "attribute_not_exists(#ended_at)"
+    return _merge(store, message.call_id, sets, condition, values, now, remove="control_host")
+
+
+def record_report(store: Store, message: Message, settings: Settings, now: float) -> bool:
+    """Keep an `end-of-call-report` and end the session: the report may come first, or be all that ever comes."""
+    report = Put(
+        {
+            **key(message.call_id)._asdict(),
+            "sk": "REPORT",
+            "v": VERSION,
+            "exp": _expiry(now, settings),
+            **_report(message, words=settings.store_transcripts),
+        },
+        "attribute_not_exists(#pk) OR #exp <= :now",
+        {"now": int(now)},
+    )
+    with suppress(ConditionFailed):
+        store.put(report)
+    sets = {"rank": ":rank", "status": ":status", "reported_at": ":at", "exp": ":exp"}
+    values = {"rank": ENDED, "status": "ended", "at": _time(message, now), "exp": _expiry(now, settings)}
+    condition = "attribute_not_exists(#reported_at)"
+    return _merge(store, message.call_id, sets, condition, values, now, remove="control_host")
+
+
+def record_speech(store: Store, message: Message, now: float) -> bool:
+    """Merge a `speech-update`: who speaks, or stopped, and when."""
+    speaker = {"user": "caller", "assistant": "assistant"}.get(message.role)
+    if speaker is None or message.status not in ("started", "stopped"):
+        return False
+    return _advance(store, message, f"{speaker}_{message.status}_at", now)
+
+
+def record_interruption(store: Store, message: Message, now: float) -> bool:
+    """Merge a `user-interrupted`: a time and not a counter, so that a duplicate is not a second interruption."""
+    return _advance(store, message, "interrupted_at", now)
+
+
+def record_transcript(store: Store, message: Message, settings: Settings, now: float) -> bool:
+    """Keep one final utterance as an item of its own, so that no item grows with the call."""
+    words = message.transcript[:MAX_WORDS]
+    if not words or not settings.store_transcripts:
+        return False
+    at = _time(message, now)
+    digest = hashlib.sha256(words.encode()).hexdigest()[:8]
+    line = {
+        "pk": key(message.call_id).pk,
+        "sk": f"TR#{at:013d}#{message.role}#{digest}",
+        "v": VERSION,
+        "words": words,
+        "exp": int(now) + settings.transcript_hours * 3600,
+    }
+    try:
+        store.put(Put(line, "attribute_not_exists(#pk)"))
+    except ConditionFailed:
+        return False
+    return True
+
+
+def open_session(store: Store, message: Message, settings: Settings, now: float) -> bool:
+    """Make the session of a call that has just been announced (`assistant-request`)."""
+    sets = _facts(message, settings, {"rank": ":rank", "status": ":status"}, values := {"rank": 1, "status": "new"})
+    return _merge(store, message.call_id, sets, "#rank < :rank", values, now)
+
+
+def link(store: Store, call_id: str, call_sid: str, control_host: str, now: float) -> None:
+    """Make or complete the session of a call that we asked Vapi for on the phone's behalf."""
+    sets = {"call_sid": ":sid"}
+    values = {"sid": call_sid}
+    if control_host:
+        sets["control_host"] = ":host"
+        values["host"] = control_host
+    _merge(store, call_id, sets, "attribute_not_exists(#call_sid)", values, now)
+
+
+def _advance(store: Store, message: Message, name: str, now: float) -> bool:
+    at = _time(message, now)
+    # A time from the future would silence every later result of this call.
+    if at > (now + SKEW) * 1000:
+        return False
+    condition = f"attribute_not_exists(#{name}) OR #{name} < :at"
+    return _merge(store, message.call_id, {name: ":at"}, condition, {"at": at}, now)
+
+
+def _time(message: Message, now: float) -> int:
+    return message.timestamp or int(now * 1000)
+
+
+def _expiry(now: float, settings: Settings) -> int:
+    return int(now) + settings.retention_hours * 3600
+
+
+def _facts(message: Message, settings: Settings, sets: dict[str, str], values: dict[str, Any]) -> dict[str, str]:
+    """Add what the call's snapshot says of itself and never changes."""
+    host = control.host(message.control_url, message.call_id, local=settings.local)
+    for name, value in (("control_host", host), ("call_sid", message.call_sid)):
+        if value:
+            sets[name] = f"if_not_exists(#{name}, :{name})"
+            values[name] = value
+    return sets
+
+
+def _merge(
+    store: Store,
+    call_id: str,
+    sets: Mapping[str, str],
+    condition: str,
+    values: Mapping[str, Any],
+    now: float,
+    remove: str = "",
+) -> bool:
+    """Apply one message to the session in one write, making the item where it is missing; False if it is old news."""
+    born = {"v": VERSION, "rank": 0, "interrupted_at": 0, "created_at": int(now * 1000), "exp": _live(now)}
+    defaults = {name: f"if_not_exists(#{name}, :born_{name})" for name in born if name not in sets}
+    change = "SET " + ", ".join(f"#{name} = {text}" for name, text in (defaults | dict(sets)).items())
+    update = Update(
+        key(call_id),
+        f"{change} REMOVE #{remove}" if remove else change,
+        f"attribute_not_exists(#pk) OR (#exp > :now AND ({condition}))",
+        {**{f"born_{name}": value for name, value in born.items()}, **values, "now": int(now)},
+    )
+    try:
+        store.update(update)
+    except ConditionFailed as lost:
+        if lost.item is None or lost.item["exp"] > now:
+            return False
+        return _reborn(store, call_id, born, update, now)
+    return True
+
+
+def _reborn(store: Store, call_id: str, born: Item, update: Update, now: float) -> bool:
+    """Start over on an item that has expired but is not deleted yet: none of its old facts may live on."""
+    with suppress(ConditionFailed):
+        store.put(Put({**key(call_id)._asdict(), **born}, "#exp <= :now", {"now": int(now)}))
+    try:
+        store.update(update)
+    except ConditionFailed:
+        return False
+    return True
+
+
+def _live(now: float) -> int:
+    return int(now) + LIVE_HOURS * 3600
+
+
+def _report(message: Message, *, words: bool) -> Item:
+    """What is kept of a report: an allow-list. Recordings' URLs expire, and everything else may hold secrets."""
+    body = message.body
+    report: Item = {
+        "ended_reason": message.ended_reason,
+        "started_at": milliseconds(body.get("startedAt")),
+        "ended_at": milliseconds(body.get("endedAt")),
+    }
+    cost = body.get("cost")
+    if isinstance(cost, int | float) and 0 <= cost < 1e6:
+        report["cost_micros"] = round(cost * 1_000_000)
+    analysis = body.get("analysis")
+    if words and isinstance(analysis, dict):
+        for name in ("summary", "successEvaluation"):
+            if isinstance(text := analysis.get(name), str):
+                report[name] = text[:MAX_REPORT_TEXT]
+    return report

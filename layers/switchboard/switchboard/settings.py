@@ -1,0 +1,140 @@
+"""The environment of a function as one typed value. Read once at the top of a handler, never inside this package."""
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple, Self
+from urllib.parse import urlsplit
+
+from switchboard.errors import SettingsError
+from switchboard.signatures import Scheme, choose
+
+LOCAL = "local"
+MAX_TOLERANCE = 300  # seconds; what Stripe and Standard Webhooks allow
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Settings(NamedTuple):
+    """What the template decides. Times are seconds unless the name says hours."""
+
+    stage: str
+    table: str
+    live_queue: str
+    after_call_queue: str
+    parameter_path: str
+    vapi_url: str
+    twilio_url: str
+    aws_url: str
+    scheme: Scheme
+    tolerance: int
+    assistant_id: str
+    fallback_assistant_id: str
+    phone_number_id: str
+    credential_id: str
+    org_ids: frozenset[str]
+    assistant_ids: frozenset[str]
+    account_sids: frozenset[str]
+    control_authentication: bool
+    store_transcripts: bool
+    transcript_hours: int
+    retention_hours: int
+    voice_budget: int
+    apology: str
+
+    @property
+    def local(self) -> bool:
+        """Whether this runs on somebody's machine: the only stage that may talk to loopback addresses."""
+        return self.stage == LOCAL
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """Read the environment; `SettingsError` names what is missing or must not run."""
+        stage = _text(env, "STAGE")
+        return cls(
+            stage=stage,
+            table=_text(env, "TABLE_NAME"),
+            live_queue=_text(env, "LIVE_QUEUE_URL"),
+            after_call_queue=_text(env, "AFTER_CALL_QUEUE_URL"),
+            parameter_path=_text(env, "PARAMETER_PATH").rstrip("/"),
+            vapi_url=_url(env, "VAPI_API_URL", stage),
+            twilio_url=_url(env, "TWILIO_API_URL", stage),
+            aws_url=_aws_url(env, stage),
+            scheme=choose(_text(env, "SIGNATURE_SCHEME"), _overrides(env)),
+            tolerance=_tolerance(env, stage),
+            assistant_id=env.get("ASSISTANT_ID", ""),
+            fallback_assistant_id=env.get("FALLBACK_ASSISTANT_ID", ""),
+            phone_number_id=env.get("PHONE_NUMBER_ID", ""),
+            credential_id=env.get("CREDENTIAL_ID", ""),
+            org_ids=_names(env, "ALLOWED_ORG_IDS"),
+            assistant_ids=_names(env, "ALLOWED_ASSISTANT_IDS"),
+            account_sids=_names(env, "TWILIO_ACCOUNT_SIDS"),
+            control_authentication=_flag(env, "CONTROL_AUTHENTICATION"),
+            store_transcripts=_flag(env, "STORE_TRANSCRIPTS"),
+            transcript_hours=_number(env, "TRANSCRIPT_HOURS"),
+            retention_hours=_number(env, "RETENTION_HOURS"),
+            voice_budget=_number(env, "VOICE_BUDGET_SECONDS"),
+            apology=_text(env, "APOLOGY"),
+        )
+
+
+def _text(env: Mapping[str, str], name: str) -> str:
+    value = env.get(name, "").strip()
+    if not value:
+        raise SettingsError(f"{name} is not set")
+    return value
+
+
+def _number(env: Mapping[str, str], name: str) -> int:
+    try:
+        number = int(_text(env, name))
+    except ValueError as error:
+        raise SettingsError(f"{name} must be a whole number") from error
+    if number < 0:
+        raise SettingsError(f"{name} must not be negative")
+    return number
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    value = _text(env, name)
+    if value not in ("true", "false"):
+        raise SettingsError(f"{name} must be true or false")
+    return value == "true"
+
+
+def _names(env: Mapping[str, str], name: str) -> frozenset[str]:
+    return frozenset(part.strip() for part in env.get(name, "").split(",") if part.strip())
+
+
+def _overrides(env: Mapping[str, str]) -> dict[str, str]:
+    text = env.get("SIGNATURE_OVERRIDES", "").strip()
+    try:
+        overrides = json.loads(text or "{}")
+    except ValueError as error:
+        raise SettingsError("SIGNATURE_OVERRIDES must be a JSON object") from error
+    if not isinstance(overrides, dict):
+        raise SettingsError("SIGNATURE_OVERRIDES must be a JSON object")
+    return overrides
+
+
+def _tolerance(env: Mapping[str, str], stage: str) -> int:
+    tolerance = _number(env, "SIGNATURE_TOLERANCE")
+    # Committed sample events grow old, so a laptop may be lenient; a deployed stack may not.
+    if tolerance > MAX_TOLERANCE and stage != LOCAL:
+        raise SettingsError(f"SIGNATURE_TOLERANCE above {MAX_TOLERANCE} seconds is only for STAGE={LOCAL}")
+    return tolerance
+
+
+def _url(env: Mapping[str, str], name: str, stage: str) -> str:
+    url = _text(env, name).rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme == "https" and parts.hostname:
+        return url
+    if stage == LOCAL and parts.scheme == "http" and parts.hostname in LOOPBACK:
+        return url
+    raise SettingsError(f"{name} must be an https URL (http on loopback only for STAGE={LOCAL})")
+
+
+def _aws_url(env: Mapping[str, str], stage: str) -> str:
+    url = env.get("AWS_API_URL", "").strip()
+    if url and stage != LOCAL:
+        raise SettingsError(f"AWS_API_URL is only for STAGE={LOCAL}")
+    return url

@@ -1,0 +1,183 @@
+"""DynamoDB, thin: one table, items as plain dicts, conditions as DynamoDB expressions.
+
+Every attribute in an expression is written `#name` and every value `:name`; the maps that DynamoDB wants are made from
+the text. So an expression reads as it does in AWS's documentation, and no reserved word can bite.
+"""
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from switchboard import aws
+from switchboard.errors import ConditionFailed
+
+Item = dict[str, Any]
+Values = Mapping[str, Any]
+
+NO_VALUES: Values = MappingProxyType({})
+CONFLICT_TRIES = 4  # the first and three more
+_NAME = re.compile(r"#(\w+)")
+_VALUE = re.compile(r":(\w+)")
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+class Key(NamedTuple):
+    """The primary key of an item."""
+
+    pk: str
+    sk: str
+
+
+class Put(NamedTuple):
+    """Write a whole item where `condition` holds."""
+
+    item: Item
+    condition: str = ""
+    values: Values = NO_VALUES
+
+
+class Update(NamedTuple):
+    """Change an item where `condition` holds. DynamoDB makes the item if it is not there."""
+
+    key: Key
+    change: str
+    condition: str = ""
+    values: Values = NO_VALUES
+
+
+class Check(NamedTuple):
+    """Write nothing, but fail the transaction unless `condition` holds."""
+
+    key: Key
+    condition: str
+    values: Values = NO_VALUES
+
+
+class Store:
+    """One DynamoDB table."""
+
+    def __init__(self, table: str, client: Any, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._table = table
+        self._client = client
+        self._sleep = sleep
+
+    def get(self, key: Key) -> Item | None:
+        """Read one item as it is now (strongly consistent), or None. Expired items count until they are deleted."""
+        with aws.available("table"):
+            found = self._client.get_item(TableName=self._table, Key=_plain(key._asdict()), ConsistentRead=True)
+        return _item(found.get("Item"))
+
+    def query(self, pk: str, prefix: str) -> list[Item]:
+        """All items of `pk` whose sort key begins with `prefix`, in its order, as they are now."""
+        request: dict[str, Any] = {
+            "TableName": self._table,
+            "KeyConditionExpression": "pk = :pk AND begins_with(sk, :sk)",
+            "ExpressionAttributeValues": _plain({":pk": pk, ":sk": prefix}),
+            "ConsistentRead": True,
+        }
+        items: list[Item] = []
+        with aws.available("table"):
+            while True:
+                page = self._client.query(**request)
+                items += [_item(raw) or {} for raw in page["Items"]]
+                if "LastEvaluatedKey" not in page:
+                    return items
+                request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def put(self, put: Put) -> None:
+        """Write an item; `ConditionFailed` carries the one that stands in the way."""
+        self._write(self._client.put_item, _request(self._table, put))
+
+    def update(self, update: Update) -> Item:
+        """Change an item and return it as it is afterwards; `ConditionFailed` carries it as it is instead."""
+        answer = self._write(self._client.update_item, _request(self._table, update) | {"ReturnValues": "ALL_NEW"})
+        return _item(answer.get("Attributes")) or {}
+
+    def transact(self, writes: Iterable[Put | Update | Check], token: str) -> None:
+        """All or nothing. `token` makes the SDK's own retries harmless; `ConditionFailed` carries the first loser."""
+        items = [{_KINDS[type(write)]: _request(self._table, write)} for write in writes]
+        self._write(self._client.transact_write_items, {"TransactItems": items, "ClientRequestToken": token})
+
+    def _write(self, call: Callable[..., Any], request: dict[str, Any]) -> Any:
+        for tries_left in reversed(range(CONFLICT_TRIES)):
+            with aws.available("table"):
+                try:
+                    return call(**request)
+                except ClientError as error:
+                    if loser := _loser(error):
+                        raise ConditionFailed(_item(loser.get("Item"))) from error
+                    # A transaction touched the item at the same moment: neither a lost race nor an outage.
+                    if not (tries_left and _conflict(error)):
+                        raise
+            self._sleep(random.uniform(0.01, 0.05) * (CONFLICT_TRIES - tries_left))  # noqa: S311 - jitter, not a secret
+        raise AssertionError("unreachable: the last try returns or raises")
+
+
+_KINDS = {Put: "Put", Update: "Update", Check: "ConditionCheck"}
+
+
+def _request(table: str, write: Put | Update | Check) -> dict[str, Any]:
+    request: dict[str, Any] = {"TableName": table, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    change = ""
+    match write:
+        case Put(item):
+            request["Item"] = _plain(item)
+        case Update(key, change):
+            request["Key"] = _plain(key._asdict())
+            request["UpdateExpression"] = change
+        case Check(key):
+            request["Key"] = _plain(key._asdict())
+    if write.condition:
+        request["ConditionExpression"] = write.condition
+    return request | _maps(f"{change} {write.condition}", write.values)
+
+
+def _maps(text: str, values: Values) -> dict[str, Any]:
+    maps: dict[str, Any] = {}
+    if names := set(_NAME.findall(text)):
+        maps["ExpressionAttributeNames"] = {f"#{name}": name for name in sorted(names)}
+    if used := set(_VALUE.findall(text)):
+        maps["ExpressionAttributeValues"] = _plain({f":{name}": values[name] for name in sorted(used)})
+    return maps
+
+
+def _loser(error: ClientError) -> Mapping[str, Any] | None:
+    """The part of an error that says which condition failed and what is stored, or None for other errors."""
+    if aws.code(error) == "ConditionalCheckFailedException":
+        return error.response
+    reasons = error.response.get("CancellationReasons", [])
+    return next((reason for reason in reasons if reason.get("Code") == "ConditionalCheckFailed"), None)
+
+
+def _conflict(error: ClientError) -> bool:
+    reasons = error.response.get("CancellationReasons", [])
+    return aws.code(error) in ("TransactionConflictException", "TransactionInProgressException") or any(
+        reason.get("Code") == "TransactionConflict" for reason in reasons
+    )
+
+
+def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _serialize(value) for name, value in item.items()}
+
+
+def _item(raw: Mapping[str, Any] | None) -> Item | None:
+    return {name: _number(_deserialize(value)) for name, value in raw.items()} if raw else None
+
+
+def _number(value: Any) -> Any:
+    # Every number that we store is whole; DynamoDB's client hands back Decimals.
+    if isinstance(value, Decimal):
+        return int(value)
+    if isinstance(value, list):
+        return [_number(entry) for entry in value]
+    if isinstance(value, dict):
+        return {name: _number(entry) for name, entry in value.items()}
+    return value

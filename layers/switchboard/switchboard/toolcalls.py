@@ -1,0 +1,338 @@
+"""The life of one tool call: which state it is in, and the conditional write behind each step.
+
+RECEIVED ─claim→ RUNNING ─commit→ SUCCEEDED | FAILED
+    └ deadline → EXPIRED      └ lease gone after an effect that cannot be repeated → UNKNOWN
+
+delivery: none → pending → claimed → delivered | undeliverable | dropped
+
+Whoever wins a condition owns the step; whoever loses it reads what won. A `once` tool that may have acted is never run
+again, a `read` or `keyed` one is, and a late owner's write is refused. None of the conditions is redundant: each has a
+test that breaks when it is removed.
+"""
+
+import hashlib
+from base64 import urlsafe_b64encode
+from enum import StrEnum
+from typing import Any, NamedTuple, Self
+
+from switchboard.errors import ConditionFailed, SwitchboardError
+from switchboard.messages import HOOK_CALL_ID, Message, ToolCall, canonical
+from switchboard.store import Check, Item, Key, Put, Store, Update
+
+VERSION = 1
+OPEN_SHARDS = 8
+KEEP_HOURS = 13  # as long as a live session: an after-call tool waits for the end of the call
+
+
+class State(StrEnum):
+    """Where a tool call stands. SUCCEEDED, FAILED and EXPIRED are final; UNKNOWN waits for a person or `reconcile`."""
+
+    RECEIVED = "RECEIVED"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    EXPIRED = "EXPIRED"
+    UNKNOWN = "UNKNOWN"
+
+    @property
+    def settled(self) -> bool:
+        """Whether no attempt will follow."""
+        return self not in (State.RECEIVED, State.RUNNING)
+
+
+class Delivery(StrEnum):
+    """Where the spoken result stands."""
+
+    NONE = "none"
+    PENDING = "pending"
+    CLAIMED = "claimed"
+    DELIVERED = "delivered"
+    UNDELIVERABLE = "undeliverable"
+    DROPPED = "dropped"
+
+
+class Conflict(SwitchboardError):
+    """The same tool call id came with other arguments: one of the two is wrong, so neither is run again."""
+
+
+class Row(NamedTuple):
+    """One tool call as it is stored. Times are epoch milliseconds; `arguments` is canonical JSON."""
+
+    key: Key
+    state: State
+    tool: str
+    lane: str
+    effect: str
+    arguments: str
+    digest: str
+    emitted_at: int
+    accepted_at: int
+    deadline: int
+    caller: str = ""
+    control_host: str = ""
+    attempt: int = 0
+    owner: str = ""
+    lease: int = 0
+    intent: bool = False
+    result: str = ""
+    delivery: Delivery = Delivery.NONE
+    delivery_owner: str = ""
+    delivery_tries: int = 0
+
+    @property
+    def call_id(self) -> str:
+        """Vapi's call id."""
+        return self.key.pk.removeprefix("CALL#")
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt, redrive and deploy; 43 characters, nothing personal in it."""
+        digest = hashlib.sha256("|".join(("v1", *self.key, self.tool)).encode()).digest()
+        return urlsafe_b64encode(digest).decode().rstrip("=")
+
+    @classmethod
+    def of(cls, item: Item) -> Self:
+        """Read a stored item."""
+        fields = {name: item[name] for name in cls._fields if name in item}
+        fields |= {"key": Key(item["pk"], item["sk"]), "state": State(item["state"])}
+        return cls(**fields | {"delivery": Delivery(item["delivery"])})
+
+    def item(self, exp: int) -> Item:
+        """The item to store."""
+        fields = self._asdict()
+        fields |= {"state": str(self.state), "delivery": str(self.delivery)}
+        unfinished = not self.state.settled or self.delivery in (Delivery.PENDING, Delivery.CLAIMED)
+        due = _open(self.key, self.deadline) if unfinished else {}
+        return {**fields.pop("key")._asdict(), "v": VERSION, "exp": exp, **fields, **due}
+
+
+def _open(key: Key, due: int) -> Item:
+    """The index entry of everything unfinished: a hint where to look, while the conditional write decides."""
+    shard = hashlib.sha256(key.pk.encode()).digest()[0] % OPEN_SHARDS
+    return {"g1pk": f"OPEN#{shard}", "g1sk": due // 1000}
+
+
+def row_key(message: Message, call: ToolCall, digest: str) -> Key:
+    """Where a tool call is stored. Ids are unique within a call, except the constant one of Vapi's hooks."""
+    sk = f"TOOL#{call.id}"
+    if call.id == HOOK_CALL_ID:
+        sk = f"{sk}#{call.name}#{digest[:16]}#{message.timestamp}"
+    return Key(f"CALL#{message.call_id}", sk)
+
+
+def digest(name: str, arguments: dict[str, Any]) -> str:
+    """What tells one request from another: the tool and its arguments, whatever their order."""
+    return hashlib.sha256(name.encode() + b"|" + canonical(arguments)).hexdigest()
+
+
+def load(store: Store, key: Key) -> Row | None:
+    """Read a tool call, or None: a message may outlive its row, and then nothing may happen."""
+    item = store.get(key)
+    return Row.of(item) if item else None
+
+
+def of_call(store: Store, call_id: str) -> list[Row]:
+    """All tool calls of a call."""
+    return [Row.of(item) for item in store.query(f"CALL#{call_id}", "TOOL#")]
+
+
+def accept(store: Store, row: Row, now: float, retention_hours: int) -> Row:
+    """Store a tool call unless it is there already; return what is stored. `Conflict` if its arguments differ."""
+    exp = int(now) + (KEEP_HOURS + retention_hours) * 3600
+    try:
+        store.put(Put(row.item(exp), "attribute_not_exists(#pk) OR #exp <= :now", {"now": int(now)}))
+    except ConditionFailed as lost:
+        stored = Row.of(dict(lost.item or {}))
+        if stored.digest != row.digest:
+            raise Conflict("same tool call id, other arguments") from lost
+        return stored
+    return row
+
+
+def claim(store: Store, row: Row, owner: str, now: float, lease: float) -> Row | None:
+    """Become the one who runs it, for `lease` seconds; None if somebody else is, or if it must not run any more.
+
+    A lease that ran out is taken over only where running again is safe: nothing was begun, or repeating is harmless.
+    """
+    change = "SET #state = :running, #attempt = #attempt + :one, #owner = :owner, #lease = :lease"
+    condition = (
+        "#deadline > :now AND (#state = :received OR (#state = :running AND #lease < :now"
+        " AND (#intent = :false OR #effect IN (:read, :keyed))))"
+    )
+    values = {
+        "running": State.RUNNING.value,
+        "received": State.RECEIVED.value,
+        "one": 1,
+        "owner": owner,
+        "lease": _ms(now + lease),
+        "now": _ms(now),
+        "false": False,
+        "read": "read",
+        "keyed": "keyed",
+    }
+    try:
+        return Row.of(store.update(Update(row.key, change, condition, values)))
+    except ConditionFailed as lost:
+        # The SDK repeats a write whose answer was lost: then the winner that stands in the way is this very attempt.
+        mine = Row.of(dict(lost.item)) if lost.item else None
+        return mine if mine and mine.owner == owner and mine.state is State.RUNNING else None
+
+
+_FENCE = "#state = :running AND #owner = :owner AND #attempt = :attempt"
+
+
+def _fence(row: Row) -> dict[str, Any]:
+    return {"running": State.RUNNING.value, "owner": row.owner, "attempt": row.attempt}
+
+
+def begin(store: Store, row: Row) -> bool:
+    """Record the intent to act before acting, so that a crash in between cannot pass for "nothing happened"."""
+    try:
+        store.update(Update(row.key, "SET #intent = :true", _FENCE, {**_fence(row), "true": True}))
+    except ConditionFailed:
+        return False
+    return True
+
+
+def commit(store: Store, row: Row, state: State, result: str) -> Row | None:
+    """Record the outcome, if this attempt still owns the call; None if it does not and its result is void.
+
+    Where the call was given up as UNKNOWN meanwhile, its true owner may still say once how it ended.
+    """
+    speak = row.lane == "live"
+    change = "SET #state = :state, #result = :result, #delivery = :delivery"
+    delivery = Delivery.PENDING if speak else Delivery.NONE
+    values = {**_fence(row), "state": state.value, "result": result, "delivery": delivery.value}
+    if not speak:
+        change += " REMOVE #g1pk, #g1sk"
+    try:
+        return Row.of(store.update(Update(row.key, change, _FENCE, values)))
+    except ConditionFailed as lost:
+        stored = Row.of(dict(lost.item)) if lost.item else None
+    if stored is None or (stored.owner, stored.attempt) != (row.owner, row.attempt):
+        return None
+    if stored.state is State.UNKNOWN and state is not State.UNKNOWN:
+        return _resolve(store, row, state, result)
+    # The write had been applied and its answer was lost.
+    return stored if stored.state is state else None
+
+
+def _resolve(store: Store, row: Row, state: State, result: str) -> Row | None:
+    condition = "#state = :unknown AND #owner = :owner AND #attempt = :attempt"
+    values = {"owner": row.owner, "attempt": row.attempt, "unknown": State.UNKNOWN.value}
+    values |= {"state": state.value, "result": result}
+    try:
+        return Row.of(store.update(Update(row.key, "SET #state = :state, #result = :result", condition, values)))
+    except ConditionFailed:
+        return None
+
+
+def release(store: Store, row: Row, *, acted: bool) -> bool:
+    """Give the call back for another attempt; `acted` says whether the outside may have been touched."""
+    values = {**_fence(row), "zero": 0, "acted": acted}
+    try:
+        store.update(Update(row.key, "SET #lease = :zero, #intent = :acted", _FENCE, values))
+    except ConditionFailed:
+        return False
+    return True
+
+
+def settle(store: Store, row: Row, now: float, result: str) -> Row | None:
+    """Close a call that will not be run again: EXPIRED if nothing was begun, UNKNOWN if something may have happened.
+
+    None if it is not due: somebody is running it, or its time is not over.
+    """
+    state = State.UNKNOWN if row.intent and row.effect != "read" else State.EXPIRED
+    delivery = Delivery.PENDING if row.lane == "live" else Delivery.NONE
+    change = "SET #state = :state, #result = :result, #delivery = :delivery"
+    if row.lane != "live":
+        change += " REMOVE #g1pk, #g1sk"
+    over = "#deadline <= :now OR (#effect = :once AND #intent = :true)"
+    condition = (
+        f"#attempt = :attempt AND #intent = :seen"
+        f" AND ((#state = :received AND #deadline <= :now) OR (#state = :running AND #lease < :now AND ({over})))"
+    )
+    values = {
+        "state": state.value,
+        "result": result,
+        "delivery": delivery.value,
+        "attempt": row.attempt,
+        "seen": row.intent,
+        "received": State.RECEIVED.value,
+        "running": State.RUNNING.value,
+        "once": "once",
+        "true": True,
+        "now": _ms(now),
+    }
+    try:
+        return Row.of(store.update(Update(row.key, change, condition, values)))
+    except ConditionFailed:
+        return None
+
+
+def give_up(store: Store, row: Row, result: str) -> Row | None:
+    """Record that this attempt cannot say whether it acted: UNKNOWN, never to be run again."""
+    return commit(store, row, State.UNKNOWN, result)
+
+
+def owns(store: Store, row: Row) -> bool:
+    """Whether this attempt may still act."""
+    stored = load(store, row.key)
+    return (
+        bool(stored)
+        and stored is not None
+        and ((stored.state, stored.owner, stored.attempt) == (State.RUNNING, row.owner, row.attempt))
+    )
+
+
+def start_after_call(store: Store, row: Row, now: float, seconds: float) -> None:
+    """The call has ended: from now on the deadline of its after-call tool counts. Safe to repeat."""
+    change = "SET #deadline = :deadline, #released_at = :now, #g1sk = :due"
+    condition = "#state = :received AND attribute_not_exists(#released_at)"
+    deadline = _ms(now + seconds)
+    values = {"deadline": deadline, "now": _ms(now), "due": deadline // 1000, "received": State.RECEIVED.value}
+    try:
+        store.update(Update(row.key, change, condition, values))
+    except ConditionFailed:
+        return
+
+
+def claim_delivery(store: Store, row: Row, session: Check, owner: str, now: float) -> bool:
+    """Become the one who speaks the result, provided that the session is as it was when that was decided."""
+    change = "SET #delivery = :claimed, #delivery_owner = :owner, #delivery_at = :now, #g1sk = :due"
+    values = {
+        "claimed": Delivery.CLAIMED.value,
+        "pending": Delivery.PENDING.value,
+        "owner": owner,
+        "now": _ms(now),
+        "due": int(now) + 120,
+    }
+    try:
+        store.transact([session, Update(row.key, change, "#delivery = :pending", values)], owner)
+    except ConditionFailed:
+        return False
+    return True
+
+
+def end_delivery(store: Store, row: Row, owner: str, delivery: Delivery, reason: str) -> bool:
+    """Record what became of the spoken result: by the one who claimed it, or, unclaimed, by whoever finds it void."""
+    change = "SET #delivery = :to, #delivery_reason = :reason"
+    change += ", #delivery_tries = #delivery_tries + :one" if delivery is Delivery.PENDING else " REMOVE #g1pk, #g1sk"
+    held = "#delivery = :claimed AND #delivery_owner = :owner" if owner else "#delivery = :pending"
+    values = {
+        "to": delivery.value,
+        "reason": reason,
+        "one": 1,
+        "claimed": Delivery.CLAIMED.value,
+        "pending": Delivery.PENDING.value,
+        "owner": owner,
+    }
+    try:
+        store.update(Update(row.key, change, held, values))
+    except ConditionFailed:
+        return False
+    return True
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)

@@ -1,0 +1,297 @@
+"""Tools: plain functions that the model may call, with a schema made from their signature.
+
+    tools = Toolbox()
+
+    @tools.tool(effect="read")
+    def opening_hours(day: Annotated[date, "The day that the caller asks about."]) -> str:
+        '''Say when we are open.'''
+        return "Nine to five."
+
+The docstring is the description, `Annotated` words are the parameters' descriptions, and a parameter of type `Call` is
+filled in and hidden from the model. What a model could not understand is a `TypeError` when the module loads.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict, cast, get_type_hints, overload
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from switchboard.errors import SwitchboardError
+from switchboard.messages import canonical, one_line
+
+Effect = Literal["read", "keyed", "once"]
+Lane = Literal["inline", "live", "after_call"]
+
+MAX_TIMEOUT = 30.0  # seconds; the live worker itself has 35
+DEADLINES = {"inline": 60.0, "live": 60.0, "after_call": 1800.0}  # seconds from acceptance, or from the call's end
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)  # what Vapi accepts
+
+
+class ToolError(SwitchboardError):
+    """Raised by a tool to say its words to the caller: the only text of a failure that is ever quoted."""
+
+
+class DefiniteFailure(SwitchboardError):
+    """Raised by a tool when surely nothing has happened outside; with `retryable` it is tried again."""
+
+    def __init__(self, reason: str, *, retryable: bool = True) -> None:
+        super().__init__(reason)
+        self.retryable = retryable
+
+
+class WrongArguments(SwitchboardError):
+    """The model's arguments do not fit the tool; the text is one line for the model to mend them by."""
+
+
+class Call:
+    """What a tool may know of the call that it serves; every value comes from the signed message, none from the model."""
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        caller: str,
+        idempotency_key: str,
+        now: datetime,
+        ends: datetime | None = None,
+        attempt: int = 1,
+        still_owner: Callable[[], bool] = lambda: True,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.id = id
+        self.caller = caller
+        self.idempotency_key = idempotency_key
+        self.now = now
+        self.attempt = attempt
+        self._ends = ends or now + timedelta(seconds=MAX_TIMEOUT)
+        self._still_owner = still_owner
+        self._clock = clock
+
+    def remaining(self) -> float:
+        """Seconds until this attempt is stopped."""
+        return max(0.0, (self._ends - self._clock()).total_seconds())
+
+    def still_owner(self) -> bool:
+        """Ask the table whether this attempt may still act; worth a read before a late, irrevocable step."""
+        return self._still_owner()
+
+
+class Tool(NamedTuple):
+    """One tool: the function, what the model is told, and how its calls are run."""
+
+    name: str
+    description: str
+    function: Callable[..., object]
+    schema: Mapping[str, Any]
+    adapter: TypeAdapter[dict[str, Any]]
+    call_parameter: str
+    lane: Lane
+    effect: Effect
+    meanwhile: str
+    timeout: float
+    deadline: float
+
+    def parse(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Validate the model's arguments, before anything happens; `WrongArguments` names the first that is wrong."""
+        try:
+            return self.adapter.validate_json(canonical(arguments))
+        except ValidationError as error:
+            raise WrongArguments(_complaint(error)) from error
+
+    def run(self, call: Call, arguments: Mapping[str, Any]) -> str:
+        """Run the function with parsed arguments and return what it says, on one line."""
+        injected = {self.call_parameter: call} if self.call_parameter else {}
+        said = self.function(**arguments, **injected)
+        return one_line(said if isinstance(said, str) else canonical_text(said))
+
+    def definition(self, server: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Vapi's function tool (`CreateFunctionToolDTO`). `server` says where its calls go; default: the assistant's."""
+        made: dict[str, Any] = {
+            "type": "function",
+            "function": {
+                "name": self.name,
+                "description": self.description,
+                "strict": set(self.schema["required"]) == set(self.schema["properties"]),
+                "parameters": self.schema,
+            },
+        }
+        if self.lane != "inline":
+            # Our answer carries the words that are spoken meanwhile; without this Vapi would add a filler of its own.
+            made["messages"] = [{"type": "request-start", "content": ""}]
+        if server:
+            made["server"] = dict(server)
+        return made
+
+
+class Toolbox:
+    """The tools of one agent."""
+
+    def __init__(self) -> None:
+        self._tools: dict[str, Tool] = {}
+
+    def __iter__(self) -> Iterator[Tool]:
+        return iter(self._tools.values())
+
+    def __len__(self) -> int:
+        return len(self._tools)
+
+    def get(self, name: str) -> Tool | None:
+        """The tool of that name, or None: the model invents names."""
+        return self._tools.get(name)
+
+    @property
+    def after_call(self) -> bool:
+        """Whether any tool waits for the end of the call."""
+        return any(tool.lane == "after_call" for tool in self)
+
+    @overload
+    def tool[**P, R](self, function: Callable[P, R], /) -> Callable[P, R]: ...
+    @overload
+    def tool[**P, R](
+        self,
+        *,
+        effect: Effect = "once",
+        meanwhile: str = "",
+        after_call: bool = False,
+        timeout: float = 6.0,
+        deadline: float | None = None,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+    def tool(  # type: ignore[misc]  # the second signature is generic in the function that it is given later
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        effect: Effect = "once",
+        meanwhile: str = "",
+        after_call: bool = False,
+        timeout: float = 6.0,
+        deadline: float | None = None,
+    ) -> Any:
+        """Make a function a tool; it stays the function that it was.
+
+        `meanwhile` makes it run in the background and gives the words said at once. `after_call` runs it when the call
+        has ended. `effect` is what it does outside: `read`, `keyed` (the other side takes an idempotency key) or `once`.
+        `timeout` is seconds for one attempt, `deadline` seconds until nobody needs the result any more.
+        """
+        if meanwhile and after_call:
+            raise TypeError("a tool is either spoken about now (meanwhile) or run after the call (after_call)")
+        lane: Lane = "after_call" if after_call else "live" if meanwhile else "inline"
+
+        def register(plain: Callable[..., Any]) -> Callable[..., Any]:
+            made = _make(plain, lane, effect, meanwhile, timeout, DEADLINES[lane] if deadline is None else deadline)
+            if made.name in self._tools:
+                raise TypeError(f"there are two tools called {made.name}")
+            self._tools[made.name] = made
+            return plain
+
+        return register(function) if function else register
+
+
+def _make(
+    function: Callable[..., Any], lane: Lane, effect: Effect, meanwhile: str, timeout: float, deadline: float
+) -> Tool:
+    name = function.__name__
+    description = one_line(inspect.getdoc(function) or "")
+    if not _NAME.fullmatch(name):
+        raise TypeError(f"{name}: a tool's name has at most 64 letters, digits, '_' and '-'")
+    if not description:
+        raise TypeError(f"{name}: a tool needs a docstring, it is what the model is told")
+    if effect not in ("read", "keyed", "once"):
+        raise TypeError(f"{name}: effect is 'read', 'keyed' or 'once'")
+    if not 0 < timeout <= MAX_TIMEOUT:
+        raise TypeError(f"{name}: timeout is more than 0 and at most {MAX_TIMEOUT:g} seconds")
+    if deadline < timeout:
+        raise TypeError(f"{name}: the deadline cannot be sooner than the timeout")
+    hints, call_parameter = _parameters(function)
+    adapter = _adapter(name, hints)
+    return Tool(
+        name=name,
+        description=description,
+        function=function,
+        schema=_schema(name, adapter),
+        adapter=adapter,
+        call_parameter=call_parameter,
+        lane=lane,
+        effect=effect,
+        meanwhile=meanwhile,
+        timeout=timeout,
+        deadline=deadline,
+    )
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[dict[str, Any], str]:
+    """The model's parameters with their types, and the name of the one that takes the `Call`."""
+    types = get_type_hints(function, include_extras=True)
+    hints: dict[str, Any] = {}
+    call_parameter = ""
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise TypeError(f"{function.__name__}: a tool has named parameters only, {name} is not one")
+        if name not in types:
+            raise TypeError(f"{function.__name__}: {name} has no type")
+        if types[name] is Call:
+            call_parameter = name
+            continue
+        described = _described(types[name])
+        if described is None:
+            raise TypeError(f'{function.__name__}: {name} has no words for the model: Annotated[type, "words"]')
+        hints[name] = described if parameter.default is parameter.empty else NotRequired[described]
+    return hints, call_parameter
+
+
+def _described(hint: Any) -> Any:
+    """The type with its words as pydantic's description, or None where it has none."""
+    metadata = getattr(hint, "__metadata__", ())
+    words = next((entry for entry in metadata if isinstance(entry, str)), "")
+    if words:
+        return Annotated[hint, Field(description=words)]
+    return hint if any(getattr(entry, "description", None) for entry in metadata) else None
+
+
+def _adapter(name: str, hints: Mapping[str, Any]) -> TypeAdapter[dict[str, Any]]:
+    # A typed dictionary, because defaults stay the function's own business and any parameter name is fine in it.
+    make: Any = TypedDict  # mypy knows typed dictionaries only as literals
+    shape = make(name, dict(hints))
+    shape.__pydantic_config__ = ConfigDict(extra="forbid")
+    return TypeAdapter(shape)
+
+
+def _schema(name: str, adapter: TypeAdapter[dict[str, Any]]) -> dict[str, Any]:
+    raw = adapter.json_schema()
+    definitions = raw.pop("$defs", {})
+    inlined: dict[str, Any] = _inlined(name, raw, definitions, ())
+    inlined.pop("title", None)
+    return {"required": [], "properties": {}} | inlined
+
+
+def _inlined(name: str, value: Any, definitions: Mapping[str, Any], seen: tuple[str, ...]) -> Any:
+    """Vapi's schemas know no `$ref`, so definitions are written out where they are used; titles say nothing new."""
+    if isinstance(value, list):
+        return [_inlined(name, entry, definitions, seen) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    if reference := value.get("$ref"):
+        target = reference.rpartition("/")[2]
+        if target in seen:
+            raise TypeError(f"{name}: a tool's arguments cannot contain themselves ({target})")
+        rest = {key: entry for key, entry in value.items() if key != "$ref"}
+        return _inlined(name, definitions[target] | rest, definitions, (*seen, target))
+    return {
+        key: _inlined(name, entry, definitions, seen)
+        for key, entry in value.items()
+        if not (key == "title" and isinstance(entry, str))
+    }
+
+
+def _complaint(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the arguments"
+    return one_line(f"{where}: {first['msg']}", 300)
+
+
+def canonical_text(value: object) -> str:
+    """Compact JSON of what a tool returned, for tools that return data instead of words."""
+    return canonical(cast("Mapping[str, Any]", value)).decode()

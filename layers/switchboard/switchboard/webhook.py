@@ -1,0 +1,186 @@
+"""Vapi's webhook: which message is answered by what. The order in which a request is taken in is a promise:
+
+size 413 → header grammar 401 → timestamp 401 → signature over the raw bytes 401 → JSON 400 → envelope 400 →
+organisation and assistant 403 → by `message.type`. Nothing parses the body before its signature has been verified, and
+a refused request writes nothing and reaches no handler.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from switchboard import calls, gateway, lanes, messages, signatures
+from switchboard.budget import Overrun, limit
+from switchboard.desk import ASSISTANT_SECONDS, Caller, Desk, webhook_url
+from switchboard.errors import MessageRefused, Refused, SignatureRefused, Unavailable
+from switchboard.messages import Message
+from switchboard.secrets import VAPI_WEBHOOK
+from switchboard.telemetry import Count, count, log, warn
+
+NO_DESTINATION = "Nobody can be reached at the moment. Offer to take a message instead."
+
+
+Handler = Callable[[Desk, Message], dict[str, Any]]
+
+
+def respond(desk: Desk, event: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer one Lambda event of the HTTP API."""
+    count(Count.WEBHOOK_RECEIVED)
+    try:
+        message = take_in(desk, gateway.read(event))
+    except SignatureRefused as refused:
+        count(Count.SIGNATURE_REFUSED, refused.reason)
+        log("signature refused", reason=refused.reason)
+        return gateway.refusal(refused.status)
+    except Refused as refused:
+        count(Count.MESSAGE_REFUSED, refused.reason)
+        log("message refused", reason=refused.reason, status=refused.status)
+        return gateway.refusal(refused.status)
+    except Unavailable as error:
+        return _unavailable(error)
+    answer = _answer(desk, message)
+    return gateway.refusal(503) if answer is None else gateway.answer(200, answer)
+
+
+def take_in(desk: Desk, request: gateway.Request) -> Message:
+    """Verify, then read: the message, or a `Refused` that says why not."""
+    _verify(desk, request)
+    message = messages.read(request.body)
+    settings = desk.settings
+    if settings.org_ids and message.org_id not in settings.org_ids:
+        raise MessageRefused(403, "org_not_allowed")
+    if settings.assistant_ids and message.assistant_id and message.assistant_id not in settings.assistant_ids:
+        raise MessageRefused(403, "assistant_not_allowed")
+    return message
+
+
+def _verify(desk: Desk, request: gateway.Request) -> None:
+    def check() -> str:
+        return signatures.verify(
+            desk.settings.scheme,
+            request.headers,
+            request.body,
+            desk.secrets.active(VAPI_WEBHOOK),
+            now=desk.clock(),
+            tolerance=desk.settings.tolerance,
+        )
+
+    desk.secrets.checked(check)
+
+
+def _answer(desk: Desk, message: Message) -> dict[str, Any] | None:
+    """The body of the 200, or None where our own infrastructure is down and Vapi can try again."""
+    kind = "transcript" if message.type.startswith("transcript") else message.type
+    handler = HANDLERS.get(kind)
+    if handler is None or (kind in ABOUT_A_CALL and not message.call_id):
+        count(Count.MESSAGE_IGNORED)
+        return {}
+    try:
+        return handler(desk, message)
+    except Unavailable as error:
+        count(Count.UNAVAILABLE)
+        warn("answered without our infrastructure", message_type=kind, code=str(error))
+        fallback = WHEN_DOWN.get(kind)
+        return fallback(desk, message) if fallback else None
+
+
+def _unavailable(error: Unavailable) -> dict[str, Any]:
+    count(Count.UNAVAILABLE)
+    warn("unavailable", code=str(error))
+    return gateway.refusal(503)
+
+
+def _assistant_request(desk: Desk, message: Message) -> dict[str, Any]:
+    calls.open_session(desk.store, message, desk.settings, desk.clock())
+    caller = Caller(message.customer_number, message.dialled_number, message.call_sid, webhook_url(desk.secrets))
+    try:
+        with limit(ASSISTANT_SECONDS):
+            return messages.assistant_answer(desk.agent.assistant(caller))
+    except Overrun:
+        warn("the agent took too long to choose an assistant", call_id=message.call_id)
+    except Exception as error:  # noqa: BLE001 - the agent's own code: whatever it raises, a caller is waiting
+        warn("the agent could not choose an assistant", call_id=message.call_id, code=type(error).__name__)
+    return _fallback_assistant(desk, message)
+
+
+def _fallback_assistant(desk: Desk, _message: Message) -> dict[str, Any]:
+    if fallback := desk.settings.fallback_assistant_id or desk.settings.assistant_id:
+        return messages.assistant_answer(messages.Assistant(id=fallback))
+    return messages.assistant_answer(messages.Refusal(desk.settings.apology))
+
+
+def _status_update(desk: Desk, message: Message) -> dict[str, Any]:
+    calls.record_status(desk.store, message, desk.settings, desk.clock())
+    if message.status == "ended":
+        lanes.start_after_call(desk, message)
+    return {}
+
+
+def _end_of_call_report(desk: Desk, message: Message) -> dict[str, Any]:
+    calls.record_report(desk.store, message, desk.settings, desk.clock())
+    lanes.start_after_call(desk, message)
+    return {}
+
+
+def _speech_update(desk: Desk, message: Message) -> dict[str, Any]:
+    calls.record_speech(desk.store, message, desk.clock())
+    return {}
+
+
+def _user_interrupted(desk: Desk, message: Message) -> dict[str, Any]:
+    calls.record_interruption(desk.store, message, desk.clock())
+    return {}
+
+
+def _transcript(desk: Desk, message: Message) -> dict[str, Any]:
+    calls.record_transcript(desk.store, message, desk.settings, desk.clock())
+    return {}
+
+
+def _hang(_desk: Desk, message: Message) -> dict[str, Any]:
+    count(Count.HANG)
+    log("the pipeline is slow", call_id=message.call_id)
+    return {}
+
+
+def _destination_request(desk: Desk, message: Message) -> dict[str, Any]:
+    try:
+        with limit(ASSISTANT_SECONDS):
+            destination = desk.agent.destination(message)
+    except (Exception, Overrun) as error:  # noqa: BLE001 - the agent's own code: a caller is waiting
+        warn("the agent could not choose a destination", call_id=message.call_id, code=type(error).__name__)
+        destination = None
+    return messages.destination_answer(destination, NO_DESTINATION)
+
+
+def _no_destination(_desk: Desk, _message: Message) -> dict[str, Any]:
+    return messages.destination_answer(None, NO_DESTINATION)
+
+
+def _knowledge_base_request(_desk: Desk, _message: Message) -> dict[str, Any]:
+    return {"documents": []}
+
+
+HANDLERS: dict[str, Handler] = {
+    "assistant-request": _assistant_request,
+    "tool-calls": lanes.take,
+    "transfer-destination-request": _destination_request,
+    "handoff-destination-request": _destination_request,
+    "knowledge-base-request": _knowledge_base_request,
+    "status-update": _status_update,
+    "end-of-call-report": _end_of_call_report,
+    "speech-update": _speech_update,
+    "user-interrupted": _user_interrupted,
+    "transcript": _transcript,
+    "hang": _hang,
+}
+
+# Messages that can only be stored under their call.
+ABOUT_A_CALL = frozenset({"status-update", "end-of-call-report", "speech-update", "user-interrupted", "transcript"})
+
+# Somebody waits for these answers, so an outage of ours is answered too. For all others 503 lets Vapi try again.
+WHEN_DOWN: dict[str, Handler] = {
+    "assistant-request": _fallback_assistant,
+    "tool-calls": lanes.refuse_all,
+    "transfer-destination-request": _no_destination,
+    "handoff-destination-request": _no_destination,
+}

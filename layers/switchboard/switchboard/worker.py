@@ -1,0 +1,191 @@
+"""What a worker does with one ticket from a queue: claim the tool call, run it, record the outcome, deliver it.
+
+Every way out either leaves nothing to do or puts a new ticket on the queue, so a ticket that is handed out twice, late
+or from a dead letter queue does no harm: the row decides what may still happen.
+"""
+
+import json
+import random
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from switchboard import delivery, toolcalls
+from switchboard.budget import Overrun, limit
+from switchboard.delivery import Speaker
+from switchboard.messages import one_line
+from switchboard.queue import Queue, Ticket
+from switchboard.store import Key, Store
+from switchboard.telemetry import Count, count, log, warn
+from switchboard.toolcalls import Delivery, Row, State
+from switchboard.tools import Call, DefiniteFailure, Tool, Toolbox, ToolError, WrongArguments
+
+GRACE = 2.0  # seconds between the end of an attempt and the moment when somebody else may take over
+MAX_DELAY = 900  # seconds, of one SQS message
+
+FAILED_WORDS = "It did not work because of a technical problem on our side. Apologise, and offer to help another way."
+UNKNOWN_WORDS = "We could not confirm whether it was done. Say so, do not promise anything: a person will check."
+EXPIRED_WORDS = "It took too long and was not done. Apologise, and offer to try again."
+
+
+class Bench(NamedTuple):
+    """What the work needs: the tools, the table, this lane's queue, and the way back into the call."""
+
+    toolbox: Toolbox
+    store: Store
+    queue: Queue
+    speaker: Speaker
+    clock: Callable[[], float] = time.time
+
+
+def work(bench: Bench, ticket: Ticket, receipt: str, remaining: Callable[[], float]) -> None:
+    """Do what the ticket asks for. `remaining` tells how many seconds of the invocation are left."""
+    row = toolcalls.load(bench.store, Key(f"CALL#{ticket.call_id}", ticket.sk))
+    if row is None:
+        # The row has expired, the message has not: acting now would be acting without a record.
+        count(Count.TOOL_MISSING)
+        warn("ticket without a tool call", call_id=ticket.call_id)
+        return
+    if not row.state.settled:
+        row = _run(bench, row, receipt, remaining) or row
+    if row.state.settled and row.delivery is Delivery.PENDING:
+        _speak(bench, row)
+
+
+def _run(bench: Bench, row: Row, receipt: str, remaining: Callable[[], float]) -> Row | None:
+    tool = bench.toolbox.get(row.tool)
+    if tool is None:
+        # Removed by a deployment after it was accepted: let its deadline close it, and say what is missing.
+        warn("tool does not exist any more", tool=row.tool, call_id=row.call_id)
+        return _settle(bench, row)
+    if remaining() < tool.timeout + GRACE:
+        _again(bench, row)
+        return None
+    now = bench.clock()
+    claimed = toolcalls.claim(bench.store, row, uuid.uuid4().hex, now, tool.timeout + GRACE)
+    if claimed is None:
+        return _settle(bench, row)
+    # Crash recovery follows the tool: should this process die, the message is back as soon as the lease is over.
+    bench.queue.hide(receipt, int(tool.timeout + GRACE) + 1)
+    return _attempt(bench, tool, claimed)
+
+
+def _settle(bench: Bench, row: Row) -> Row | None:
+    """Close a call that must not run any more; where another attempt is under way, look again when its lease is over."""
+    now = bench.clock()
+    stored = toolcalls.load(bench.store, row.key)
+    if stored is None or stored.state.settled:
+        return stored
+    words = UNKNOWN_WORDS if stored.intent and stored.effect != "read" else EXPIRED_WORDS
+    settled = toolcalls.settle(bench.store, stored, now, words)
+    if settled is None:
+        _again(bench, stored, delay=_until(stored.lease, now))
+        return None
+    count(Count.TOOL_UNKNOWN if settled.state is State.UNKNOWN else Count.TOOL_EXPIRED)
+    log("tool call closed", call_id=row.call_id, tool=row.tool, state=settled.state.value)
+    return settled
+
+
+def _attempt(bench: Bench, tool: Tool, row: Row) -> Row | None:
+    try:
+        arguments = tool.parse(json.loads(row.arguments))
+    except WrongArguments as error:
+        # Checked when it was accepted, so the tool has changed since: nothing has happened, and nothing will.
+        return _commit(bench, row, State.FAILED, str(error))
+    if not toolcalls.begin(bench.store, row):
+        return None
+    started = bench.clock()
+    try:
+        with limit(tool.timeout):
+            said = tool.run(call_of(bench, tool, row, started), arguments)
+    except ToolError as error:
+        return _commit(bench, row, State.FAILED, one_line(str(error)))
+    except DefiniteFailure as error:
+        return _nothing_happened(bench, row, retryable=error.retryable)
+    except (Exception, Overrun) as error:  # noqa: BLE001 - a tool may raise anything; what it means is decided here
+        warn("tool attempt failed", tool=row.tool, call_id=row.call_id, attempt=row.attempt, code=type(error).__name__)
+        return _perhaps_happened(bench, row)
+    log("tool ran", tool=row.tool, call_id=row.call_id, milliseconds=int((bench.clock() - started) * 1000))
+    return _commit(bench, row, State.SUCCEEDED, said)
+
+
+def _commit(bench: Bench, row: Row, state: State, result: str) -> Row | None:
+    committed = toolcalls.commit(bench.store, row, state, result)
+    if committed is None:
+        warn("late result refused", tool=row.tool, call_id=row.call_id, attempt=row.attempt)
+        return None
+    count(_COUNTS[state])
+    return committed
+
+
+_COUNTS = {
+    State.SUCCEEDED: Count.TOOL_SUCCEEDED,
+    State.FAILED: Count.TOOL_FAILED,
+    State.UNKNOWN: Count.TOOL_UNKNOWN,
+}
+
+
+def _nothing_happened(bench: Bench, row: Row, *, retryable: bool) -> Row | None:
+    if not retryable:
+        return _commit(bench, row, State.FAILED, FAILED_WORDS)
+    toolcalls.release(bench.store, row, acted=False)
+    _again(bench, row)
+    return None
+
+
+def _perhaps_happened(bench: Bench, row: Row) -> Row | None:
+    if row.effect == "once":
+        return _commit(bench, row, State.UNKNOWN, UNKNOWN_WORDS)
+    toolcalls.release(bench.store, row, acted=True)
+    _again(bench, row)
+    return None
+
+
+def _again(bench: Bench, row: Row, delay: int | None = None) -> None:
+    """A new ticket instead of a failed message: retries end with the deadline, not with a dead letter."""
+    wait = random.randint(0, 2) if delay is None else delay  # noqa: S311 - jitter, not a secret
+    bench.queue.send(Ticket(row.call_id, row.key.sk), min(wait, MAX_DELAY))
+
+
+def _until(moment: int, now: float) -> int:
+    return max(1, int(moment / 1000 - now) + 1)
+
+
+def _speak(bench: Bench, row: Row) -> None:
+    outcome = delivery.deliver(bench.speaker, row, bench.clock())
+    log("result delivery", call_id=row.call_id, tool=row.tool, delivery=outcome.delivery.value, reason=outcome.reason)
+    if outcome.again is not None:
+        bench.queue.send(Ticket(row.call_id, row.key.sk, due="speak"), outcome.again)
+    elif outcome.delivery in _DELIVERIES:
+        count(_DELIVERIES[outcome.delivery])
+
+
+_DELIVERIES = {
+    Delivery.DELIVERED: Count.DELIVERED,
+    Delivery.DROPPED: Count.DELIVERY_DROPPED,
+    Delivery.UNDELIVERABLE: Count.DELIVERY_UNDELIVERABLE,
+}
+
+
+def call_of(bench: Bench, tool: Tool, row: Row, now: float) -> Call:
+    """What the tool may know, from the row: the model cannot choose whose call it acts for."""
+    return Call(
+        id=row.call_id,
+        caller=row.caller,
+        idempotency_key=row.idempotency_key,
+        now=datetime.fromtimestamp(now, UTC),
+        ends=datetime.fromtimestamp(now + tool.timeout, UTC),
+        attempt=row.attempt,
+        still_owner=lambda: toolcalls.owns(bench.store, row),
+    )
+
+
+def ticket_of(record: Mapping[str, Any]) -> Ticket | None:
+    """Read an SQS record; None, counted, for a body that this code never wrote."""
+    ticket = Ticket.read(str(record.get("body", "")))
+    if ticket is None:
+        count(Count.TOOL_MISSING)
+        warn("message without a ticket")
+    return ticket

@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+
+from layers.dependencies import prune
+
+INSTALLED = (
+    "bin/httpx",
+    "boto3/data/s3/resources-1.json",
+    "boto3/session.py",
+    "botocore/cacert.pem",
+    "botocore/data/endpoints.json",
+    "botocore/data/ec2/service-2.json.gz",
+    "botocore/data/sqs/service-2.json.gz",
+    "httpx/__pycache__/_client.pyc",
+    "httpx/_client.py",
+    "httpx-1.dist-info/METADATA",
+    "httpx-1.dist-info/RECORD",
+    "httpx-1.dist-info/licenses/LICENSE",
+    "twilio/__init__.py",
+    "twilio/request_validator.py",
+    "twilio/rest/__init__.py",
+    "twilio/twiml/voice_response.py",
+)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    folder = tmp_path / "python"
+    for name in INSTALLED:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Path:
+    return tmp_path / "services.txt"
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_functions_import_stays_and_nothing_else(installed: Path, services: Path) -> None:
+    services.write_text("sqs\n")
+
+    prune.main(installed, services)
+
+    assert files(installed) == [
+        "boto3/session.py",
+        "botocore/data/endpoints.json",
+        "botocore/data/sqs/service-2.json.gz",
+        "httpx-1.dist-info/METADATA",
+        "httpx-1.dist-info/licenses/LICENSE",
+        "httpx/_client.py",
+        "twilio/__init__.py",
+        "twilio/request_validator.py",
+        "twilio/twiml/voice_response.py",
+    ]
+
+
+def test_a_service_that_botocore_does_not_know_stops_the_build(installed: Path, services: Path) -> None:
+    services.write_text("sqs\ndynamo\n")
+
+    with pytest.raises(ValueError, match=r"services\.txt names .* dynamo$"):
+        prune.main(installed, services)
+
+    assert files(installed) == sorted(INSTALLED)
