@@ -1,6 +1,6 @@
-"""Becomes one execution environment of the emulator: ties itself to its parent, then turns into the real command.
+"""Becomes an execution environment: ties itself to the process that started it, then turns into the real command.
 
-The emulator runs this as the `bootstrap` of a function, with the command to become in the environment.
+Run as a program of its own, before anything is loaded, with what to become in its environment.
 """
 
 import ctypes
@@ -8,24 +8,28 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
-COMMAND = "SWITCHBOARD_COMMAND"  # the command line to become, as a JSON list
-PARENT = "SWITCHBOARD_PARENT"  # id of the process to die with
+REQUEST = "SWITCHBOARD_BOOTSTRAP"
 PR_SET_PDEATHSIG = 1
+
+
+def request(command: Sequence[str], directory: Path) -> dict[str, str]:
+    """The variable that asks for `command` in `directory`, ending with the process that calls this."""
+    return {REQUEST: json.dumps({"command": [*command], "directory": str(directory), "parent": os.getpid()})}
 
 
 def main() -> None:
     """Never returns."""
-    command = json.loads(os.environ.pop(COMMAND))
-    parent = int(os.environ.pop(PARENT))
+    asked = json.loads(os.environ.pop(REQUEST))
     if sys.platform == "linux":
-        # An emulator that is killed cannot end its workers, so the kernel is asked to.
+        # A process that is killed cannot end what it started, so the kernel is asked to.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            sys.exit("the emulator has gone")
-    # Where the function's code is: the bootstrap lies beside it. A sandbox has a place of its own for it.
-    os.chdir("task")
-    os.execv(command[0], command)  # noqa: S606 - built by devkit.emulator
+        if os.getppid() != asked["parent"]:
+            sys.exit("the process that started this one has gone")
+    os.chdir(asked["directory"])
+    os.execv(asked["command"][0], asked["command"])  # noqa: S606 - the caller's own command
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import argparse
 import sys
 
-from devkit import facts
 from devkit.stack import Stack, configured_port
 
 
@@ -14,6 +13,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(_args: argparse.Namespace) -> int:
     """Stop it; nothing running is fine too."""
-    stopped = Stack(configured_port(), facts.ROOT).stop()
+    stopped = Stack(configured_port(), background=True).stop()
     sys.stdout.write("stopped\n" if stopped else "nothing was running\n")
     return 0

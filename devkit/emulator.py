@@ -42,7 +42,9 @@ def main() -> None:
     """Serve until killed; with `--tethered` also until the process that started this one is gone."""
     found = importlib.metadata.version("ministack")
     if found != MINISTACK:
-        sys.exit(f"devkit/emulator.py knows ministack {MINISTACK}, but {found} is installed: check it, then change both")
+        sys.exit(
+            f"devkit/emulator.py knows ministack {MINISTACK}, but {found} is installed: check it, then change both"
+        )
     if TETHER in sys.argv:
         sys.argv.remove(TETHER)
         threading.Thread(target=_die_with_owner, daemon=True).start()
@@ -50,11 +52,44 @@ def main() -> None:
 
     # The others belong to the APIs that are deployed here, which may well have a GET /health of their own.
     app._HEALTH_PATHS = (HEALTH,)
-    # Policies that demand TLS would refuse everything: what never leaves this machine counts as encrypted.
-    pin_origin = app.pin_request_origin
-    app.pin_request_origin = lambda address, _secure: pin_origin(address, True)
+    enforce_policies_as_aws_does()
     host_python_functions()
     app.main()
+
+
+def enforce_policies_as_aws_does() -> None:
+    """Correct the two places where ministack's IAM refuses what AWS allows."""
+    from ministack import app
+    from ministack.core import iam_actions, iam_evaluator
+
+    # Policies that demand TLS would refuse everything here: what never leaves this machine counts as encrypted.
+    pin_origin = app.pin_request_origin
+    app.pin_request_origin = lambda address, _secure: pin_origin(address, True)
+
+    # ssm:GetParameters is decided for each parameter that it names; ministack asks about all parameters at once.
+    extract, enforce = iam_actions.extract_resource_arn, iam_evaluator.enforce
+
+    def resources(service: str, method: str, path: str, headers: Any, body: bytes, *rest: Any) -> str:
+        found: str = extract(service, method, path, headers, body, *rest)
+        names = parameter_names(body) if service == "ssm" and found == "*" else []
+        region, account = rest[-2:]
+        return " ".join(f"arn:aws:ssm:{region}:{account}:parameter/{name.lstrip('/')}" for name in names) or found
+
+    def decide(key: str, action: str, service: str, region: str, resource_arn: str = "*", **context: Any) -> Any:
+        named = resource_arn.split(" ") if service == "ssm" else [resource_arn]
+        denials = (enforce(key, action, service, region, resource_arn=arn, **context) for arn in named)
+        return next(filter(None, denials), None)
+
+    iam_actions.extract_resource_arn, iam_evaluator.enforce = resources, decide
+
+
+def parameter_names(body: bytes) -> list[str]:
+    """The parameters that an SSM request names."""
+    try:
+        names = json.loads(body)["Names"]
+    except (ValueError, KeyError, TypeError):
+        return []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def host_python_functions() -> None:
@@ -62,7 +97,7 @@ def host_python_functions() -> None:
     from ministack.core import lambda_runtime
     from ministack.services import lambda_svc
 
-    class PythonWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc] - ministack has no types
+    class PythonWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]  # ministack has no types
         """One execution environment. Its process is started by a thread that lives as long as it does."""
 
         def __init__(self, *args: Any) -> None:
@@ -93,9 +128,7 @@ def worker_environment(config: dict[str, Any], given: dict[str, str], code: Path
     `config` is the function's configuration, `given` what ministack would set, `code` a directory of
     `unpack_function`.
     """
-    sandbox = Sandbox(
-        code=code / "task", layers=layers, runtime=Path(os.environ[RUNTIME]), bubblewrap=bubblewrap()
-    )
+    sandbox = Sandbox(code=code / "task", layers=layers, runtime=Path(os.environ[RUNTIME]), bubblewrap=bubblewrap())
     handler = config["Handler"]
     logging = config.get("LoggingConfig") or {}
     variables = sandbox.variables(
@@ -115,9 +148,7 @@ def worker_environment(config: dict[str, Any], given: dict[str, str], code: Path
         variables["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
         variables["AWS_LAMBDA_LOG_LEVEL"] = logging.get("ApplicationLogLevel", "INFO")
     variables |= (config.get("Environment") or {}).get("Variables") or {}
-    variables[bootstrap.COMMAND] = json.dumps(sandbox.command(handler))
-    variables[bootstrap.PARENT] = str(os.getpid())
-    return variables
+    return variables | bootstrap.request(sandbox.command(handler), sandbox.code)
 
 
 def write_bootstrap() -> None:
@@ -125,8 +156,10 @@ def write_bootstrap() -> None:
 
     A program that one thread writes while another starts a process cannot be executed at once ("text file busy").
     """
+    # A copy, because the sources may change while this runs.
+    script = shutil.copy(bootstrap.__file__, os.environ[WORK])
     program = Path(os.environ[WORK], BOOTSTRAP)
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I "{bootstrap.__file__}"\n')
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I "{script}"\n')
     program.chmod(0o755)
 
 

@@ -49,7 +49,8 @@ def write(path: Path, facts: dict[str, Any]) -> None:
 def client(service: str, endpoint: str) -> Any:
     """A boto3 client of the emulator at `endpoint`, as its administrator; never of a real account."""
     require_loopback(endpoint)
-    return boto3.client(  # type: ignore[call-overload] - the overloads want a literal
+    make: Any = boto3.client  # its overloads want the name of the service as a literal
+    return make(
         service,
         endpoint_url=endpoint,
         region_name=development.REGION,

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from devkit.errors import UserError
 
+JSON = "application/json; charset=utf-8"
 MAX_BODY = 2_000_000
 DOOR = "/_fake/"  # the fake's own door, for whoever plays a call; the host that it stands in for has no such path
 
@@ -59,12 +60,16 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What goes back. `hold` is a time in seconds before it does; a lost answer closes the connection instead."""
+    """What goes back: JSON, or text of another type.
+
+    `hold` is a time in seconds before it does; a lost answer closes the connection instead.
+    """
 
     status: int
     body: Any = None
     hold: float = 0
     lost: bool = False
+    content_type: str = JSON
 
 
 class Loopback:
@@ -152,6 +157,7 @@ def _handler(owner: Loopback) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 30
+        wbufsize = -1  # headers and body in one packet: in two, the second one would wait 40 ms for an acknowledgement
 
         def do_GET(self) -> None:
             self._serve()
@@ -188,11 +194,18 @@ def _handler(owner: Loopback) -> type[BaseHTTPRequestHandler]:
             return self._reply(answer)
 
         def _reply(self, answer: Answer) -> None:
-            body = b"" if answer.body is None else json.dumps(answer.body).encode()
+            body = _encoded(answer)
             self.send_response(answer.status)
-            self.send_header("content-type", "application/json; charset=utf-8")
+            self.send_header("content-type", answer.content_type)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
     return Handler
+
+
+def _encoded(answer: Answer) -> bytes:
+    if answer.body is None:
+        return b""
+    text: str = json.dumps(answer.body) if answer.content_type == JSON else answer.body
+    return text.encode()

@@ -19,11 +19,12 @@ from devkit import development, server_messages
 from devkit.script import Forged, Hangup, Hear, Pause, Report, Scene, Script, Speech, Step, Tools, ToolUse, fill
 from devkit.server_messages import Conversation, ToolOutcome
 from devkit.speech import CUT_OFF, Cue, cut_off, duration, interrupted, speaking
-from devkit.timeline import MESSAGE, Moment, render
+from devkit.timeline import Moment, render
 from devkit.twilio_fake import ApplicationError, PhoneLeg
 from devkit.wire import ASSISTANT_REQUEST_SECONDS, SERVER_SECONDS, Backend, Doors, Exchange, Network, Wire
 
 POLL_SECONDS = 0.05
+ANSWERED = ("assistant-request", "tool-calls")  # messages whose answers Vapi reads
 FORGED_REASON = "forged-by-a-stranger"
 
 
@@ -71,7 +72,8 @@ class Player:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._script, self._backend, self._doors = script, backend, doors
-        self._wire = Wire(backend, network or Network())
+        self._network = network or Network()
+        self._wire = Wire(backend, self._network)
         self._clock, self._sleep = clock, sleep
         self._started = clock()
         self._moments: list[Moment] = []
@@ -83,15 +85,18 @@ class Player:
         self._call: dict[str, Any] = {}
         self._leg: PhoneLeg | None = None
         self._turn = 0
-        self._greeting = self._result = ""
-        self._heard = self._before = 0
+        self._interruption: Speech | None = None
+        self._greeting = ""
+        self._results: dict[str, str] = {}
+        self._read = self._before = 0
+        self._unheard: list[dict[str, Any]] = []
         self._ended = 0.0
         self._ended_reason = ""
         self._status_callback = 0
 
     def play(self) -> Played:
         """Play to the end and wait for every answer."""
-        self._heard = self._before = len(self._doors.spoken(0))
+        self._read = self._before = len(self._doors.asked(0))
         try:
             with suppress(Abandoned):
                 self._pick_up()
@@ -143,19 +148,27 @@ class Player:
         except (ApplicationError, httpx.HTTPError) as error:
             self._miss("phone", f"POST /voice/inbound: the caller hears an application error ({error})")
             raise Abandoned from error
-        stream = leg.line.stream
         words = "".join(f" “{heard}”" for heard in leg.line.heard)
         verb = leg.line.kept_by.name if leg.line.kept_by else "end"
-        self._note(
-            "phone", f"POST /voice/inbound → {answer.status_code}, TwiML:{words} {verb} ({_ms(self._clock() - asked)})"
-        )
+        took = _ms(self._clock() - asked)
+        self._note("phone", f"POST /voice/inbound → {answer.status_code}, TwiML:{words} {verb} ({took})", at=asked)
         self._doors.leg(leg)
+        if self._network.duplicate:
+            self._repeat(leg, "/voice/inbound", answer)
+        stream = leg.line.stream
         call = self._doors.connect(stream) if stream else None
         if call is None:
             self._miss("phone", "the caller is not connected to a call at Vapi")
             raise Abandoned
         self._note("phone", f"media stream connected, call {call['id']}")
         return call
+
+    def _repeat(self, leg: PhoneLeg, path: str, first: httpx.Response) -> None:
+        """Twilio sends a webhook again whose answer it lost, and must get the same one."""
+        again = leg.repeat()
+        same = (again.status_code, again.text) == (first.status_code, first.text)
+        note = self._note if same else self._miss
+        note("phone", f"POST {path} again → {again.status_code}, {'the same answer' if same else 'another answer'}")
 
     def _through_vapi(self) -> dict[str, Any]:
         """The number is imported: Vapi has the caller on the line and asks the backend which assistant takes the call."""
@@ -184,7 +197,7 @@ class Player:
         steps = self._script.steps
         for number, step in enumerate(steps):
             following = steps[number + 1] if number + 1 < len(steps) else None
-            if isinstance(step, Speech) and step.interrupts:
+            if step is self._interruption:
                 continue  # was heard with the step before, which it cut off
             self._step(step, following if isinstance(following, Speech) and following.interrupts else None)
 
@@ -216,6 +229,7 @@ class Player:
             self._play_cues(speaking(role, words, self._turn, seconds), began, seconds)
             self._turn += 1
             return
+        self._interruption = cut_by
         answer = self._fill(cut_by.words)
         self._note(who, f"“{cut_off(words)} —” (interrupted)", at=began)
         self._note(self._script.call.name, f"“{answer}”", at=began + seconds * CUT_OFF)
@@ -266,7 +280,8 @@ class Player:
             self._miss(
                 "tool", f"{use.name}: the duplicate was answered otherwise: {outcomes[1].read or outcomes[1].fault}"
             )
-        self._result = first.read
+        self._results.pop(use.name, None)
+        self._results[use.name] = first.read
         self._expect(use, first)
         return first.spoken or self._fill(use.says) or first.read
 
@@ -285,22 +300,25 @@ class Player:
         wanted = self._fill(step.contains)
         deadline = self._clock() + step.within
         while self._clock() < deadline:
-            for request in self._doors.spoken(self._heard):
-                self._heard = request["number"]
-                command = self._heard_in(request)
-                if command and wanted.lower() in words_of(command).lower():
-                    self._note("assistant", f"is made to speak by {command['type']}")
-                    self._speak("assistant", self._fill(step.says) or words_of(command), cut_by)
-                    return
+            if command := self._next_heard(wanted):
+                self._note("assistant", f"is made to speak by {command['type']}")
+                self._speak("assistant", self._fill(step.says) or words_of(command), cut_by)
+                return
             self._sleep(POLL_SECONDS)
         self._miss("delivery", f"“{wanted}” was not spoken into the call within {step.within:g} s")
 
-    def _heard_in(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The command by which a request made the assistant speak in this call, if it did."""
-        command = request["body"]
-        if request["call"] != self._call["id"] or request["status"] != 200 or not isinstance(command, dict):
-            return None
-        return command if speaks(command) else None
+    def _next_heard(self, wanted: str) -> dict[str, Any] | None:
+        """Take the oldest command that made the assistant say these words and that no step has heard yet."""
+        for request in self._doors.asked(self._read):
+            self._read = request["number"]
+            command = request["body"]
+            if request["call"] == self._call["id"] and request["status"] == 200 and command and speaks(command):
+                self._unheard.append(command)
+        for command in self._unheard:
+            if wanted.lower() in words_of(command).lower():
+                self._unheard.remove(command)
+                return command
+        return None
 
     def _forge(self, what: str) -> None:
         """A stranger, without the secret, tries to end this very call, or to have a new one answered."""
@@ -336,14 +354,18 @@ class Player:
 
     def _leave(self, leg: PhoneLeg) -> None:
         """The phone leg ends too, and Twilio says so."""
+        told = self._clock()
         try:
-            self._status_callback = leg.hang_up().status_code
+            answer = leg.hang_up()
         except httpx.HTTPError as error:
             self._miss("phone", f"POST /voice/status, completed: {error}")
-        else:
-            note = self._note if 200 <= self._status_callback < 300 else self._miss
-            note("phone", f"POST /voice/status, completed → {self._status_callback}")
+            return
+        self._status_callback = answer.status_code
+        what = f"POST /voice/status, completed → {answer.status_code} ({_ms(self._clock() - told)})"
+        self._moments.append(Moment(told, "phone", what, ok=answer.is_success))
         self._doors.leg(leg)
+        if self._network.duplicate:
+            self._repeat(leg, "/voice/status", answer)
 
     def _report(self, summary: str) -> None:
         ended = self._ended or self._clock()
@@ -375,8 +397,9 @@ class Player:
         return sent.result()
 
     def _fill(self, value: Any) -> Any:
-        now = datetime.fromtimestamp(self._clock(), self._script.call.zone)
-        return fill(value, Scene(now, self._greeting, self._result))
+        # The call's own "now", so that a time said twice is the same time, also around midnight.
+        now = datetime.fromtimestamp(self._started, self._script.call.zone)
+        return fill(value, Scene(now, self._greeting, self._results))
 
     def _note(self, who: str, what: str, *, at: float | None = None) -> None:
         self._moments.append(Moment(self._clock() if at is None else at, who, what))
@@ -388,28 +411,33 @@ class Player:
         """Add what became of the messages, and what the backend did on its own, to the timeline."""
         self._exchanges = [future.result() for future in self._pending]
         self._moments += [moment for exchange in self._exchanges for moment in exchange_moments(exchange)]
+        self._moments += [
+            Moment(request["at"], "vapi", f"is asked for the call: POST /call → {request['status']}")
+            for request in self._asked_of_vapi()
+            if request["path"] == "/call"
+        ]
         self._moments += [delivery_moment(request) for request in self._deliveries()]
 
+    def _asked_of_vapi(self) -> list[dict[str, Any]]:
+        """What the backend asked the fake Vapi about this call."""
+        asked = self._doors.asked(self._before)
+        return [request for request in asked if request["call"] == self._call.get("id")]
+
     def _deliveries(self) -> list[dict[str, Any]]:
-        call_id = self._call.get("id")
-        asked = self._doors.spoken(self._before)
-        return [request for request in asked if request["call"] == call_id and request["path"].endswith("/control")]
+        return [request for request in self._asked_of_vapi() if request["path"].endswith("/control")]
 
 
 def exchange_moments(exchange: Exchange) -> Iterator[Moment]:
-    """One moment per delivery of a message; those that only had to be taken in are routine."""
+    """The moments of a message: one for all its deliveries if they only had to be taken in, and were."""
     inner = exchange.message["message"]
-    name = _title(inner)
+    name, count = _title(inner), len(exchange.deliveries)
+    if inner["type"] not in ANSWERED and all(sent.status == 200 for sent in exchange.deliveries):
+        yield Moment(exchange.deliveries[0].at, "message", name + (f" x{count}" if count > 1 else ""), routine=True)
+        return
     for number, sent in enumerate(exchange.deliveries):
         again = " again" if number else ""
-        accepted = 200 <= sent.status < 300
-        routine = accepted and not number and inner["type"] not in ("tool-calls", "assistant-request")
-        what = (
-            f"{name} {sent.status}"
-            if routine
-            else f"{name}{again} → {sent.status or 'no answer'} ({_ms(sent.seconds)})"
-        )
-        yield Moment(sent.at, MESSAGE, what, ok=accepted, routine=routine)
+        what = f"{name}{again} → {sent.status or 'no answer'} ({_ms(sent.seconds)})"
+        yield Moment(sent.at, "message", what, ok=200 <= sent.status < 300)
 
 
 def _title(inner: Mapping[str, Any]) -> str:

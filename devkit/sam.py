@@ -3,12 +3,13 @@
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from devkit import development, facts, processes
+from devkit import bootstrap, development, facts, processes
 from devkit.errors import UserError
 
 TEMPLATE = Path(".aws-sam/build/template.yaml")
@@ -45,22 +46,20 @@ def start_build(root: Path, endpoint: str, log: Path) -> subprocess.Popen[bytes]
     """Start `sam build` of the template for this machine."""
     options = ["--cached", "--parallel", "--parameter-overrides", f"Architecture={architecture()}"]
     log.unlink(missing_ok=True)
-    return processes.start(
-        [_program(root), "build", *options], cwd=root, env=environment(root, endpoint), log=log
-    )
+    return _run(root, ["build", *options], endpoint, log)
 
 
 def deploy(root: Path, endpoint: str, parameters: Mapping[str, str], log: Path) -> None:
     """Deploy what was built as the local stack; `UserError` with the end of the log if that fails."""
     log.unlink(missing_ok=True)
     command = [
-        *(_program(root), "deploy", "--template-file", TEMPLATE, "--stack-name", development.STACK_NAME),
+        *("deploy", "--template-file", str(TEMPLATE), "--stack-name", development.STACK_NAME),
         *("--region", development.REGION, "--resolve-s3", "--capabilities", "CAPABILITY_IAM"),
         *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
         "--parameter-overrides",
         *(f"{name}={value}" for name, value in parameters.items()),
     ]
-    process = processes.start(command, cwd=root, env=environment(root, endpoint), log=log)
+    process = _run(root, command, endpoint, log)
     if processes.finish(process) == 0:
         return
     if reasons := _failures(endpoint):
@@ -77,6 +76,13 @@ def require_success(process: subprocess.Popen[bytes], what: str, log: Path) -> N
 def tail(log: Path) -> str:
     """The last lines of a log."""
     return "\n".join(log.read_text(errors="replace").rstrip().splitlines()[-TAIL_LINES:])
+
+
+def _run(root: Path, arguments: list[str], endpoint: str, log: Path) -> subprocess.Popen[bytes]:
+    become = bootstrap.request([str(_program(root)), *arguments], root)
+    # Through the bootstrap, so that it does not go on when this process is killed.
+    command = [sys.executable, "-I", bootstrap.__file__]
+    return processes.start(command, cwd=root, env=environment(root, endpoint) | become, log=log)
 
 
 def _failures(endpoint: str) -> list[str]:
@@ -96,5 +102,5 @@ def _failures(endpoint: str) -> list[str]:
 def _program(root: Path) -> Path:
     program = root / ".local/bin/sam"
     if not program.exists():
-        raise UserError("the tools are not set up: run `devkit/setup demo` first")
+        raise UserError("the tools are not set up: run `make setup` first")
     return program

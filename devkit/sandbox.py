@@ -94,7 +94,7 @@ def _system() -> list[str]:
 
 def _interpreter(runtime: Path) -> list[Path]:
     """Every installation that the environment's `python` link leads through, except what /usr holds already."""
-    found = []
+    found: list[Path] = []
     program = runtime / "bin/python"
     while program.is_symlink():
         program = program.parent / program.readlink()

@@ -21,7 +21,7 @@ _WHEN = re.compile(
     r"(?:next\s+(?P<day>[a-z]+)|(?P<near>today|tomorrow)|in\s+(?P<days>\d{1,3})\s+days?)"
     r"\s+(?P<hour>\d{1,2}):(?P<minute>\d{2})(?P<spoken>\s+spoken)?"
 )
-_RESULT = re.compile(r"result(?:\s+/(?P<pattern>.+)/)?")
+_RESULT = re.compile(r"result(?:\s+(?P<tool>[A-Za-z0-9_-]+))?(?:\s+/(?P<pattern>.+)/)?")
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 
 
@@ -108,7 +108,8 @@ class Scene(NamedTuple):
 
     now: datetime
     greeting: str = ""
-    result: str = ""
+    results: Mapping[str, str] = {}
+    """What each tool has answered last, in the order of those answers."""
 
 
 def load(path: Path) -> Script:
@@ -159,14 +160,17 @@ class _Reader:
         for key in ("from", "to"):
             if key in fields and not (isinstance(fields[key], str) and _NUMBER.fullmatch(fields[key])):
                 self.refuse(f'{key} is a phone number in quotes, like "+15555550134"')
-        given = {"dialled": fields.get("to"), "name": fields.get("name"), "zone": self.zone(fields.get("zone"))}
-        if "pace" in fields:
-            given["pace"] = self.number(fields["pace"], "pace")
-        return Caller(fields["kind"], fields["from"], **{key: part for key, part in given.items() if part is not None})
+        defaults = Caller._field_defaults
+        return Caller(
+            kind=fields["kind"],
+            number=fields["from"],
+            dialled=str(fields.get("to", defaults["dialled"])),
+            name=str(fields.get("name", defaults["name"])),
+            zone=self.zone(fields["zone"]) if "zone" in fields else defaults["zone"],
+            pace=self.number(fields.get("pace", defaults["pace"]), "pace"),
+        )
 
-    def zone(self, value: Any) -> ZoneInfo | None:
-        if value is None:
-            return None
+    def zone(self, value: Any) -> ZoneInfo:
         try:
             return ZoneInfo(str(value))
         except (ZoneInfoNotFoundError, ValueError):
@@ -314,7 +318,7 @@ def _problem(expression: str) -> str:
     if match and (match["day"] or DAYS[0]) in DAYS and int(match["hour"]) < 24 and int(match["minute"]) < 60:
         return ""
     return (
-        f"{{{{ {expression} }}}} is not known; known are greeting, result, result /pattern/, and times like "
+        f"{{{{ {expression} }}}} is not known; known are greeting, result, result /pattern/, result tool /pattern/, and times like "
         "next thursday 14:00, tomorrow 9:30, in 3 days 10:00, each also with spoken behind it"
     )
 
@@ -334,10 +338,17 @@ def _value(expression: str, scene: Scene) -> str:
     if expression == "greeting":
         return scene.greeting
     if match := _RESULT.fullmatch(expression):
-        found = re.search(match["pattern"] or ".*", scene.result)
-        return found[0] if found else ""
+        return _part_of_result(expression, match, scene)
     moment = when(expression, scene.now)
     return spoken(moment) if expression.lower().endswith("spoken") else moment.isoformat()
+
+
+def _part_of_result(expression: str, match: re.Match[str], scene: Scene) -> str:
+    tool = match["tool"] or next(reversed(list(scene.results)), "")
+    found = re.search(match["pattern"] or ".*", scene.results[tool]) if tool in scene.results else None
+    if found is None:
+        raise UserError(f"{{{{ {expression} }}}}: no tool has answered that yet")
+    return found[0]
 
 
 def when(expression: str, now: datetime) -> datetime:
@@ -356,6 +367,5 @@ def when(expression: str, now: datetime) -> datetime:
 
 
 def spoken(moment: datetime) -> str:
-    """Say a moment as people do: Thursday, November 26 at 2 PM."""
-    minute = f":{moment:%M}" if moment.minute else ""
-    return f"{moment:%A}, {moment:%B} {moment.day} at {moment.hour % 12 or 12}{minute} {moment:%p}"
+    """Say a moment as people do: Thursday, November 26 at 2:00 PM."""
+    return f"{moment:%A}, {moment:%B} {moment.day} at {moment.hour % 12 or 12}:{moment:%M %p}"

@@ -40,7 +40,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     put_parser.add_argument("name", metavar="NAME", choices=NAMES, help=", ".join(NAMES))
     put_parser.add_argument("--add", action="store_true", help="keep the old values valid as well, to change over")
     put_parser.add_argument(
-        "--keep-hours", type=float, metavar="N", help="with --add: the old values end in N hours (default: when replaced)"
+        "--keep-hours",
+        type=float,
+        metavar="N",
+        help="with --add: the old values end in N hours (default: when replaced)",
     )
     list_parser = actions.add_parser("list", help="show names, ids and ages; never a value")
     for action in (put_parser, list_parser):
@@ -156,13 +159,16 @@ def _stored(ssm: Any, stack_name: str, name: str) -> list[Entry]:
 def _parse(text: str) -> list[Entry]:
     """Read a parameter; one that somebody typed by hand and got wrong has no value that works, so it counts as none."""
     try:
-        return [
-            {"id": str(entry["id"]), "secret": str(entry["secret"])}
-            | ({"not_after": float(entry["not_after"])} if entry.get("not_after") else {})
-            for entry in json.loads(text)
-        ]
+        return [_entry(entry) for entry in json.loads(text)]
     except (ValueError, TypeError, KeyError, AttributeError):
         return []
+
+
+def _entry(given: dict[str, Any]) -> Entry:
+    entry: Entry = {"id": str(given["id"]), "secret": str(given["secret"])}
+    if given.get("not_after"):
+        entry["not_after"] = float(given["not_after"])
+    return entry
 
 
 def _ended(entry: Entry, now: datetime) -> bool:
@@ -171,7 +177,7 @@ def _ended(entry: Entry, now: datetime) -> bool:
 
 def _end(entry: Entry, now: datetime) -> str:
     if "not_after" not in entry:
-        return "replaced"
+        return "it is replaced"
     text = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(entry["not_after"]))
     return f"{text} (ended)" if _ended(entry, now) else text
 

@@ -14,6 +14,7 @@ from devkit.errors import UserError
 from devkit.player import Player
 from devkit.script import Script, load
 from devkit.wire import Backend, Doors, Network
+from switchboard.errors import SettingsError
 from switchboard.signatures import PRESETS
 
 
@@ -53,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         with player(script, stack, Network(duplicate=args.duplicate), args.scheme) as one:
             played = one.play()
+    except SettingsError as error:
+        raise UserError(f"cannot sign as {args.scheme}: {error}") from error
     except httpx.ConnectError as error:
         raise UserError(f"the local stack does not answer ({error}): start it with `make up`") from error
     sys.stdout.write(played.render() + "\n")

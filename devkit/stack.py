@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,7 @@ from devkit import development, emulator, facts, fakes, processes, sam, secrets,
 from devkit.errors import UserError
 
 LOOPBACK = "127.0.0.1"
+SERVICES = ("fakes", "emulator")  # in the order in which they are ended
 ROLES = ("the emulator", "the fake Vapi", "the fake Twilio")  # one port each, from the stack's port on
 READY_SECONDS = 30
 
@@ -49,7 +51,8 @@ class Stack:
         self._background = background
         self._progress = progress
         self._local = root / ".local"
-        self._emulator: subprocess.Popen[bytes] | None = None
+        self._owned = False  # whether what is on the ports and in the files of this port is ours to take away
+        self._services: dict[str, subprocess.Popen[bytes]] = {}
         self._began = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -74,40 +77,49 @@ class Stack:
     @property
     def running(self) -> bool:
         """Whether a background stack runs on this port."""
-        return processes.recorded(self._pid("emulator")) is not None
+        return all(processes.recorded(self._pid(name)) for name in SERVICES)
 
     def start(self) -> None:
         """Bring everything up, or leave nothing behind. A background stack that runs already is deployed to again."""
         self._began = time.monotonic()
         self._local.mkdir(exist_ok=True)
-        already = self.running
+        if self._background and self.running:
+            self._say("running already: deploying again")
+            self._deploy()
+            self._complete()
+            return
+        if self._background:
+            self.stop()  # what is left of one that was killed in part
+        self._require_free_ports()
         try:
-            if already:
-                self._say("running already: deploying again")
-            else:
-                self._start_services()
+            self._start_services()
             self._deploy()
             self._complete()
         except BaseException:
-            if not already:
-                self.stop()
+            self.stop()
             raise
 
     def stop(self) -> bool:
-        """End everything of this stack; whether anything ran. Safe at any time, and twice."""
-        ran = bool(self.fakes or self._emulator)
+        """End everything of this stack, and whether anything ran. Safe at any time, and twice.
+
+        A stack in the background can be ended by any `Stack` in the background on its port, others only by their own.
+        """
+        ran = self._owned
         if self.fakes:
             self.fakes.stop()
             self.fakes = None
-        if self._emulator:
-            processes.end(self._emulator)
-            self._emulator = None
-        for name in ("fakes", "emulator"):
-            ran |= processes.end_recorded(self._pid(name))
-        shutil.rmtree(self._work, ignore_errors=True)
-        self._facts_file.unlink(missing_ok=True)
-        if (facts.read(self._local / facts.NAME) or {}).get("port") == self.port:
-            (self._local / facts.NAME).unlink()
+        while self._services:
+            processes.end(self._services.popitem()[1])
+        if self._background:
+            for name in SERVICES:
+                self._owned |= self._pid(name).exists()
+                ran |= processes.end_recorded(self._pid(name))
+        if self._owned:
+            shutil.rmtree(self._work, ignore_errors=True)
+            self._facts_file.unlink(missing_ok=True)
+            if (facts.read(self._local / facts.NAME) or {}).get("port") == self.port:
+                (self._local / facts.NAME).unlink()
+        self._owned = False
         return ran
 
     def client(self, service: str) -> Any:
@@ -121,35 +133,32 @@ class Stack:
         return _request(self.port, method, path, body, {"Host": self.host, **(headers or {})})
 
     def _start_services(self) -> None:
-        self._require_free_ports()
+        self._owned = True
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir(parents=True)
-        log = self._log("emulator")
-        log.unlink(missing_ok=True)
-        self._emulator = processes.start(
-            [self._python("emulator"), "-m", emulator.__name__, *([] if self._background else [emulator.TETHER])],
-            cwd=self._root,
-            env=self._emulator_environment(),
-            log=log,
-            tethered=not self._background,
-        )
+        emulating: list[str | Path] = [self._python("emulator"), "-m", emulator.__name__]
         if self._background:
-            processes.record(self._pid("emulator"), self._emulator.pid)
-        self._start_fakes()
-
-    def _start_fakes(self) -> None:
-        if not self._background:
+            self._start_service("emulator", emulating, self._emulator_environment())
+            serving = [sys.executable, "-m", fakes.__name__, str(self.port + 1)]
+            process = self._start_service("fakes", serving, os.environ)
+            for port in (self.port + 1, self.port + 2):
+                self._await(partial(_listening, port), process, "fakes")
+        else:
+            self._start_service("emulator", [*emulating, emulator.TETHER], self._emulator_environment())
             self.fakes = fakes.Fakes(self.port + 1)
             self.fakes.start()
-            return
-        log = self._log("fakes")
+
+    def _start_service(
+        self, name: str, command: Sequence[str | Path], env: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        log = self._log(name)
         log.unlink(missing_ok=True)
-        process = processes.start(
-            [sys.executable, "-m", fakes.__name__, str(self.port + 1)], cwd=self._root, env=os.environ, log=log
-        )
-        processes.record(self._pid("fakes"), process.pid)
-        for port in (self.port + 1, self.port + 2):
-            self._await(lambda port=port: _listening(port), process, "fakes")
+        tethered = not self._background
+        process = processes.start(command, cwd=self._root, env=env, log=log, tethered=tethered)
+        self._services[name] = process
+        if self._background:
+            processes.record(self._pid(name), process.pid)
+        return process
 
     def _deploy(self) -> None:
         # Two stacks share the directory of the build: one at a time, until it is uploaded.
@@ -177,7 +186,7 @@ class Stack:
         self._say("functions and layers built by `sam build`")
 
     def _await_emulator(self) -> None:
-        self._await(self._healthy, self._emulator, "emulator")
+        self._await(self._healthy, self._services.get("emulator"), "emulator")
         self._say(f"embedded AWS on {self.api_url}, IAM policies enforced")
 
     def _await(self, ready: Callable[[], bool], process: subprocess.Popen[bytes] | None, name: str) -> None:
@@ -250,6 +259,11 @@ class Stack:
         }
 
     def _require_free_ports(self) -> None:
+        if self.running:
+            raise UserError(
+                f"a stack runs on port {self.port} already: stop it with `make down`, or choose other ports with "
+                "SWITCHBOARD_PORT"
+            )
         for port, role in enumerate(ROLES, self.port):
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -257,8 +271,8 @@ class Stack:
                     probe.bind((LOOPBACK, port))
                 except OSError as error:
                     raise UserError(
-                        f"port {port}, which {role} needs, is in use: choose three free ones with "
-                        f"SWITCHBOARD_PORT (the first of them, now {self.port})"
+                        f"port {port}, which {role} needs, is in use: set SWITCHBOARD_PORT to the first of three "
+                        f"free ports (now {self.port})"
                     ) from error
 
     @contextmanager
@@ -270,7 +284,7 @@ class Stack:
     def _python(self, environment: str) -> Path:
         program = self._local / environment / "bin/python"
         if not program.exists():
-            raise UserError("the tools are not set up: run `devkit/setup demo` first")
+            raise UserError("the tools are not set up: run `make setup` first")
         return program
 
     def _say(self, line: str) -> None:

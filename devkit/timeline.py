@@ -6,13 +6,12 @@ from textwrap import wrap
 from typing import NamedTuple
 
 WIDTH = 118
-MESSAGE = "message"
 
 
 class Moment(NamedTuple):
     """Something that happened, at an epoch time in seconds. `ok` is False where it should have gone otherwise.
 
-    Moments of who `message` that are `routine` (acknowledged, no answer read) share a line with their neighbours.
+    `routine` moments (a message that was only acknowledged, with 200) share a line with their neighbours.
     """
 
     at: float
@@ -43,7 +42,7 @@ def render(moments: Iterable[Moment], started: float) -> str:
 
 
 def _together(moments: Sequence[Moment]) -> Moment:
-    return moments[0]._replace(what=" · ".join(moment.what for moment in moments))
+    return moments[0]._replace(what=" · ".join(moment.what for moment in moments) + " → 200")
 
 
 def _line(moment: Moment, started: float, who_width: int) -> list[str]:

@@ -101,7 +101,7 @@ def _check(verb: Verb) -> None:
 
 def follow(verbs: list[Verb]) -> Line:
     """Walk through a document from its beginning to the first verb that keeps the caller, or to the end."""
-    heard = []
+    heard: list[str] = []
     for verb in verbs:
         if verb.name in KEEPING:
             return Line(tuple(heard), verb)
@@ -135,6 +135,7 @@ class PhoneLeg:
         self._caller, self._dialled = caller, dialled
         self._answered_at = 0.0
         self._sequence = 0
+        self._last: tuple[str, bytes, dict[str, str]] = ("", b"", {})
 
     def ask(self, path: str = "/voice/inbound") -> httpx.Response:
         """Ask the backend what to do with the call."""
@@ -163,6 +164,10 @@ class PhoneLeg:
         ]
         self._sequence += 1
         return self._send(path, self.fields() + ending)
+
+    def repeat(self) -> httpx.Response:
+        """Send the last request once more, as Twilio does when no answer came: the same bytes, the same token."""
+        return self._post(*self._last)
 
     def fields(self) -> list[tuple[str, str]]:
         """The form that Twilio posts with every webhook of a leg. Blank values are usual, and they are signed."""
@@ -193,7 +198,8 @@ class PhoneLeg:
             "i-twilio-idempotency-token": secrets.token_hex(18),
             "user-agent": "TwilioProxy/1.1",
         }
-        return self._post(path, urlencode(fields).encode(), headers)
+        self._last = (path, urlencode(fields).encode(), headers)
+        return self.repeat()
 
 
 class TwilioFake(Loopback):

@@ -152,8 +152,8 @@ class Doors:
         """A call moves on: its status, its assistant."""
         return self._door(self._vapi, "PATCH", f"calls/{call_id}", changes)
 
-    def spoken(self, after: int) -> list[dict[str, Any]]:
-        """What the fake Vapi was asked since request number `after`."""
+    def asked(self, after: int) -> list[dict[str, Any]]:
+        """What the fake Vapi was asked after its request number `after`."""
         return list(self._door(self._vapi, "GET", f"requests?after={after}")["requests"])
 
     def leg(self, leg: PhoneLeg) -> None:

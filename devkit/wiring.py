@@ -82,7 +82,9 @@ def _wire_api(api: str, body: dict[str, Any], deployed: _Deployed, local: Client
     present = {route["RouteKey"]: route for route in _items(gateway.get_routes, ApiId=api)}
     for key in present.keys() - wanted.keys():
         gateway.delete_route(ApiId=api, RouteId=present[key]["RouteId"])
-    integrations = {made["IntegrationUri"]: made["IntegrationId"] for made in _items(gateway.get_integrations, ApiId=api)}
+    integrations = {
+        made["IntegrationUri"]: made["IntegrationId"] for made in _items(gateway.get_integrations, ApiId=api)
+    }
     for key, arn in wanted.items():
         if arn not in integrations:
             integrations[arn] = gateway.create_integration(
@@ -144,7 +146,7 @@ def _wire_table(table: str, properties: dict[str, Any], dynamodb: Any) -> None:
 def _wire_event_source(mapping: str, functions: Any) -> None:
     """CloudFormation turns the text of a parameter into the number that is meant; the emulator's poller fails on it."""
     scaling = functions.get_event_source_mapping(UUID=mapping).get("ScalingConfig", {})
-    if isinstance(limit := scaling.get("MaximumConcurrency"), str):
+    if limit := scaling.get("MaximumConcurrency"):  # reads as a number even where text is stored
         functions.update_event_source_mapping(UUID=mapping, ScalingConfig={"MaximumConcurrency": int(limit)})
 
 

@@ -9,13 +9,13 @@ TWILIO_KEPT = frozenset({"__init__.py", "request_validator.py", "twiml"})
 DROPPED = (
     "bin",
     "aws_lambda_powertools/event_handler/openapi/swagger_ui",  # a browser's scripts
-    "aws_lambda_powertools/utilities/auth_alpha",
+    "aws_lambda_powertools/utilities/auth_alpha",  # not finished, says its name
     "boto3/data",  # the resource interface's models: the functions use clients
     "boto3/examples",
     "botocore/cacert.pem",  # botocore prefers certifi's, which is here
     "certifi/tests",
     "dateutil/zoneinfo/*.tar.gz",  # read only where the system has no time zones
-    "pydantic/v1",
+    "pydantic/v1",  # the whole former version
     "**/__pycache__",
     # What the installer noted about itself: it names removed files and differs from machine to machine.
     ".lock",

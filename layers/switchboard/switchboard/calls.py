@@ -63,10 +63,12 @@ def record_status(store: Store, message: Message, settings: Settings, now: float
     rank = RANKS.get(message.status)
     if rank is None:
         return False
-    sets = {"rank": ":rank", "status": ":status"}
-    values: dict[str, Any] = {"rank": rank, "status": message.status}
+    sets, values = _facts(message)
+    sets |= {"rank": ":rank", "status": ":status"}
+    values |= {"rank": rank, "status": message.status}
     if rank < ENDED:
-        return _merge(store, message.call_id, _facts(message, settings, sets, values), "#rank < :rank", values, now)
+        _reachable(message, settings, sets, values)
+        return _merge(store, message.call_id, sets, "#rank < :rank", values, now)
     sets |= {"ended_at": ":at", "ended_reason": ":reason", "exp": ":exp"}
     values |= {"at": _time(message, now), "reason": message.ended_reason, "exp": _expiry(now, settings)}
     condition = "attribute_not_exists(#ended_at)"
@@ -88,8 +90,9 @@ def record_report(store: Store, message: Message, settings: Settings, now: float
     )
     with suppress(ConditionFailed):
         store.put(report)
-    sets = {"rank": ":rank", "status": ":status", "reported_at": ":at", "exp": ":exp"}
-    values = {"rank": ENDED, "status": "ended", "at": _time(message, now), "exp": _expiry(now, settings)}
+    sets, values = _facts(message)
+    sets |= {"rank": ":rank", "status": ":status", "reported_at": ":at", "exp": ":exp"}
+    values |= {"rank": ENDED, "status": "ended", "at": _time(message, now), "exp": _expiry(now, settings)}
     condition = "attribute_not_exists(#reported_at)"
     return _merge(store, message.call_id, sets, condition, values, now, remove="control_host")
 
@@ -130,7 +133,10 @@ def record_transcript(store: Store, message: Message, settings: Settings, now: f
 
 def open_session(store: Store, message: Message, settings: Settings, now: float) -> bool:
     """Make the session of a call that has just been announced (`assistant-request`)."""
-    sets = _facts(message, settings, {"rank": ":rank", "status": ":status"}, values := {"rank": 1, "status": "new"})
+    sets, values = _facts(message)
+    sets |= {"rank": ":rank", "status": ":status"}
+    values |= {"rank": 1, "status": "new"}
+    _reachable(message, settings, sets, values)
     return _merge(store, message.call_id, sets, "#rank < :rank", values, now)
 
 
@@ -161,14 +167,18 @@ def _expiry(now: float, settings: Settings) -> int:
     return int(now) + settings.retention_hours * 3600
 
 
-def _facts(message: Message, settings: Settings, sets: dict[str, str], values: dict[str, Any]) -> dict[str, str]:
-    """Add what the call's snapshot says of itself and never changes."""
-    host = control.host(message.control_url, message.call_id, local=settings.local)
-    for name, value in (("control_host", host), ("call_sid", message.call_sid)):
-        if value:
-            sets[name] = f"if_not_exists(#{name}, :{name})"
-            values[name] = value
-    return sets
+def _facts(message: Message) -> tuple[dict[str, str], dict[str, Any]]:
+    """What a call says of itself in every message and never changes: the phone leg that it belongs to."""
+    if not message.call_sid:
+        return {}, {}
+    return {"call_sid": "if_not_exists(#call_sid, :sid)"}, {"sid": message.call_sid}
+
+
+def _reachable(message: Message, settings: Settings, sets: dict[str, str], values: dict[str, Any]) -> None:
+    """Add where a live call can be spoken to. An ended one is never given it back, whatever arrives late."""
+    if host := control.host(message.control_url, message.call_id, local=settings.local):
+        sets["control_host"] = "if_not_exists(#control_host, :host)"
+        values["host"] = host
 
 
 def _merge(

@@ -55,8 +55,11 @@ class Job(NamedTuple):
 
 def _checked(desk: Desk, message: Message, call: ToolCall) -> Job | ToolAnswer:
     tool = desk.agent.tools.get(call.name)
-    if tool is None or not call.id or not message.call_id:
+    if tool is None:
         return ToolAnswer(call, error=UNKNOWN_TOOL)
+    if not call.id or not message.call_id:
+        # Nothing to store it under, so nothing could keep it from acting twice.
+        return ToolAnswer(call, error=BROKEN)
     if call.arguments is None:
         return ToolAnswer(call, error=NOT_AN_OBJECT)
     try:
@@ -142,12 +145,16 @@ def _inline(desk: Desk, job: Job, deadline: float) -> ToolAnswer:
         if stored is not running:
             return _stored_answer(desk, job, stored)
     state, words = _run_inline(desk, job, running, min(job.tool.timeout, deadline - now))
-    if job.tool.effect == "read":
-        ended = running._replace(state=state, result=words)
-        stored = _accept(desk, ended)
-        return _spoken_state(job, stored.state, stored.result)
-    toolcalls.commit(desk.store, running, state, words)
-    return _spoken_state(job, state, words)
+    ended = running._replace(state=state, result=words)
+    try:
+        if job.tool.effect == "read":
+            ended = _accept(desk, ended)
+        else:
+            toolcalls.commit(desk.store, running, state, words)
+    except Unavailable as error:
+        # The caller is waiting for what has just been found out or done; what is missing is only our record of it.
+        warn("inline result not recorded", call_id=running.call_id, tool=running.tool, code=str(error))
+    return _spoken_state(job, ended.state, ended.result)
 
 
 def _run_inline(desk: Desk, job: Job, row: Row, seconds: float) -> tuple[State, str]:

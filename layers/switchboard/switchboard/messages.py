@@ -16,7 +16,8 @@ MAX_DIGITS = 38  # of a number in DynamoDB
 MAX_TEXT = 16 * 1024  # of a tool's result; all of it stays in the model's context for the rest of the call
 HOOK_CALL_ID = "hook-function-call"  # the constant id of tool calls that Vapi's hooks fire
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# The last quote is optional: looking for it again behind every quote of an unclosed text would take for ever.
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _NOT_BRACKETS = bytes(code for code in range(256) if code not in b"[]{}")
 _ALIKE = bytes.maketrans(b"{}", b"[]")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")

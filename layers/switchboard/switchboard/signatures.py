@@ -238,9 +238,12 @@ def _key(scheme: Scheme, secret: str) -> bytes:
     if scheme.secret_encoding == "utf-8":  # noqa: S105 - an encoding, not a secret
         return secret.encode()
     try:
-        return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError) as error:
         raise SettingsError("the secret is not base64, which this signature scheme needs") from error
+    if not key:
+        raise SettingsError("the secret is empty behind its marker, so everybody knows it")
+    return key
 
 
 def _digest(scheme: Scheme, key: bytes, payload: bytes) -> bytes:
@@ -275,7 +278,11 @@ def verify_twilio(url: str, pairs: Iterable[tuple[str, str]], signature: str, to
     fields = list(pairs)
     matched = ""
     for token in usable:
-        if hmac.compare_digest(sign_twilio(url, fields, token.value).encode(), signature.encode()):
+        try:
+            expected = sign_twilio(url, fields, token.value)
+        except ValueError as error:
+            raise SignatureRefused("url_malformed") from error
+        if hmac.compare_digest(expected.encode(), signature.encode()):
             matched = token.id
     if not matched:
         raise SignatureRefused("signature_mismatch")

@@ -54,8 +54,10 @@ class Count(StrEnum):
     INBOUND_APOLOGY = "InboundApology"
 
 
+NAMESPACE = "Switchboard"  # the template's alarms read it
+
 logger = Logger()
-metrics = Metrics()
+metrics = Metrics(namespace=NAMESPACE)
 
 
 def log(event: str, /, **fields: Any) -> None:
@@ -79,7 +81,7 @@ def count(what: Count, reason: str = "") -> None:
     """Count one. With a `reason`, the same metric is also counted per reason."""
     metrics.add_metric(name=what, unit=MetricUnit.Count, value=1)
     if reason:
-        with single_metric(name=what, unit=MetricUnit.Count, value=1) as metric:
+        with single_metric(name=what, unit=MetricUnit.Count, value=1, namespace=NAMESPACE) as metric:
             metric.add_dimension(name="reason", value=reason)
 
 

@@ -5,6 +5,7 @@ acted: `NotDone` if surely not, `Ambiguous` if perhaps.
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,9 @@ from switchboard.errors import Ambiguous, NotDone
 
 CONTROL_TIMEOUT = 2.0  # seconds; also how long a caller's interruption can come too late for a result under way
 CONNECT_TIMEOUT = 1.0
+
+# httpx writes every URL that it asks to the log, and a control URL is a key to the call.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class Vapi:

@@ -1,0 +1,70 @@
+"""What all suites share: a clock that stands still until it is told to move, and settings as the template makes them."""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+import pytest
+
+from devkit import development
+from switchboard import telemetry
+from switchboard.settings import Settings
+
+NOW = 1_800_000_000.0
+
+ENVIRONMENT: Mapping[str, str] = MappingProxyType(
+    {
+        "STAGE": "prod",
+        "TABLE_NAME": "switchboard-calls",
+        "LIVE_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/switchboard-live",
+        "AFTER_CALL_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/switchboard-after-call",
+        "PARAMETER_PATH": "/switchboard/switchboard",
+        "VAPI_API_URL": "https://api.vapi.ai",
+        "TWILIO_API_URL": "https://api.twilio.com",
+        "SIGNATURE_SCHEME": "vapi-hmac",
+        "SIGNATURE_TOLERANCE": "300",
+        "ASSISTANT_ID": "",
+        "FALLBACK_ASSISTANT_ID": development.ASSISTANT_ID,
+        "PHONE_NUMBER_ID": development.PHONE_NUMBER_ID,
+        "CONTROL_AUTHENTICATION": "true",
+        "STORE_TRANSCRIPTS": "true",
+        "TRANSCRIPT_HOURS": "24",
+        "RETENTION_HOURS": "24",
+        "VOICE_BUDGET_SECONDS": "8",
+        "POWERTOOLS_SERVICE_NAME": "switchboard",
+        "POWERTOOLS_METRICS_NAMESPACE": "Switchboard",
+        "APOLOGY": "We are sorry, we cannot take your call right now.",
+    }
+)
+
+
+class Clock:
+    """Epoch seconds that only a test moves."""
+
+    def __init__(self, now: float = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands at a round moment."""
+    return Clock()
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """What a stack with the template's defaults reads from its environment."""
+    return Settings.from_env(ENVIRONMENT)
+
+
+@pytest.fixture(autouse=True)
+def no_metrics_left() -> Iterator[None]:
+    """A function writes its metrics when an invocation ends; a test that calls below the handler leaves them behind."""
+    yield
+    telemetry.metrics.clear_metrics()

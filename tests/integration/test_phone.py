@@ -1,0 +1,337 @@
+"""The phone: a caller hears something whatever is down, a call is asked for once, and nothing unsigned does anything."""
+
+import base64
+import json
+from typing import Any
+from urllib.parse import urlencode
+from xml.etree import ElementTree
+
+import httpx
+import pytest
+
+from devkit import development
+from switchboard import legs, phone, signatures
+from switchboard.desk import Agent, Caller
+from switchboard.errors import Unavailable
+from switchboard.messages import Assistant, Decision, Refusal, Transfer
+from switchboard.phone import Line
+from tests.integration.conftest import BASE_URL, CALL, CALL_SID, CALLER, CONTROL, House, Vapis
+
+TWIML = (
+    '<?xml version="1.0" encoding="UTF-8"?><Response><Connect><Stream url="wss://x.vapi.ai/a"/></Connect></Response>'
+)
+FORM = {
+    "AccountSid": development.TWILIO_ACCOUNT_SID,
+    "CallSid": CALL_SID,
+    "CallStatus": "ringing",
+    "CalledCity": "",
+    "Direction": "inbound",
+    "From": CALLER,
+    "To": "+15550100199",
+}
+
+
+def event(path: str = "/voice/inbound", token: str = development.TWILIO_AUTH_TOKEN, **changes: str) -> dict[str, Any]:
+    """A signed request as AWS hands it over: the form in base64."""
+    form = {**FORM, **changes}
+    signature = signatures.sign_twilio(BASE_URL + path, list(form.items()), token)
+    return {
+        "rawPath": path,
+        "headers": {
+            "content-type": "application/x-www-form-urlencoded; charset=UTF-8",
+            "x-twilio-signature": signature,
+            "host": "evil.example",
+        },
+        "body": base64.b64encode(urlencode(form).encode()).decode(),
+        "isBase64Encoded": True,
+    }
+
+
+def created(**changes: Any) -> httpx.Response:
+    """Vapi's answer to `POST /call`."""
+    call = {"id": CALL, "monitor": {"controlUrl": CONTROL}, "phoneCallProviderDetails": {"twiml": TWIML}}
+    return httpx.Response(201, json=call | changes)
+
+
+@pytest.fixture
+def vapis() -> Vapis:
+    """A Vapi that makes the call."""
+    made = Vapis()
+    made.answer = created()
+    return made
+
+
+def heard(answer: dict[str, Any]) -> str:
+    """What a caller hears of a document of ours."""
+    assert answer["statusCode"] == 200
+    assert answer["headers"]["content-type"].startswith("text/xml")
+    root = ElementTree.fromstring(answer["body"])  # noqa: S314 - our own document
+    assert root.tag == "Response"
+    return "".join(root.itertext())
+
+
+def test_the_caller_is_connected_with_the_very_document_of_vapi(house: House, vapis: Vapis) -> None:
+    answer = phone.answer_call(house.exchange, event())
+
+    assert answer["body"] == TWIML
+    [(url, request)] = vapis.requests
+    assert url == "https://api.vapi.ai/call"
+    assert request == {
+        "phoneNumberId": development.PHONE_NUMBER_ID,
+        "phoneCallProviderBypassEnabled": True,
+        "customer": {"number": CALLER},
+        "assistantId": development.ASSISTANT_ID,
+        "assistantOverrides": {"variableValues": {"number": CALLER}, "metadata": {"callSid": CALL_SID}},
+    }
+    assert vapis.headers[0]["authorization"] == f"Bearer {development.VAPI_API_KEY}"
+
+
+def test_the_leg_and_the_session_know_each_other(house: House) -> None:
+    phone.answer_call(house.exchange, event())
+
+    assert house.items(f"SID#{CALL_SID}")["META"]["call_id"] == CALL
+    session = house.items(f"CALL#{CALL}")["META"]
+    assert session["call_sid"] == CALL_SID
+    assert session["control_host"].endswith(".vapi.ai")
+
+
+def test_a_repeat_gets_the_stored_document_and_no_second_call(house: House, vapis: Vapis) -> None:
+    answers = [phone.answer_call(house.exchange, event()) for _ in range(3)]
+
+    assert [answer["body"] for answer in answers] == [TWIML] * 3
+    assert len(vapis.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        httpx.ReadTimeout("slow"),
+        httpx.ConnectError("down"),
+        httpx.Response(500, json={}),
+        httpx.Response(400, json={"message": "Over Concurrency Limit"}),
+        httpx.Response(401, json={}),
+        httpx.Response(201, content=b"<html>"),
+        httpx.Response(201, json=[]),
+        created(id=None),
+        created(id="../../x"),
+        created(phoneCallProviderDetails=None),
+        created(phoneCallProviderDetails={"twiml": ""}),
+        created(subscriptionLimits={"concurrencyBlocked": True}),
+    ],
+    ids=str,
+)
+def test_when_vapi_fails_the_caller_hears_why_and_vapi_is_not_asked_again(
+    house: House, vapis: Vapis, trouble: httpx.Response | Exception
+) -> None:
+    vapis.answer = trouble
+
+    assert heard(phone.answer_call(house.exchange, event())) == house.settings.apology
+    assert heard(phone.answer_call(house.exchange, event())) == house.settings.apology
+    assert len(vapis.requests) == 1
+
+
+def test_when_the_table_is_down_the_caller_hears_it_and_no_call_is_made(house: House, vapis: Vapis) -> None:
+    house.aws.dynamodb.delete_table(TableName=house.settings.table)
+
+    assert heard(phone.answer_call(house.exchange, event())) == house.settings.apology
+    assert vapis.requests == []
+
+
+def test_when_the_table_fails_after_vapi_has_answered_the_caller_is_connected(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: object) -> None:
+        raise Unavailable("table: down")
+
+    monkeypatch.setattr(legs, "connect", down)
+
+    assert phone.answer_call(house.exchange, event())["body"] == TWIML
+
+
+def test_when_the_agent_breaks_the_caller_hears_the_apology(house: House, vapis: Vapis) -> None:
+    def broken(caller: Caller) -> Decision:
+        raise RuntimeError(f"no customer {caller.number}")
+
+    answer = phone.answer_call(with_agent(house, broken), event())
+
+    assert heard(answer) == house.settings.apology
+    assert vapis.requests == []
+
+
+def with_agent(house: House, assistant: Any) -> phone.Exchange:
+    """The exchange with another way to choose the assistant."""
+    return house.exchange._replace(agent=Agent(house.exchange.agent.tools, assistant, house.exchange.agent.destination))
+
+
+def test_an_agent_that_takes_too_long_is_stopped(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(caller: Caller) -> Decision:
+        import time
+
+        time.sleep(5)
+        return Assistant(id="late")
+
+    monkeypatch.setattr(phone, "ASSISTANT_SECONDS", 0.05)
+
+    assert heard(phone.answer_call(with_agent(house, slow), event())) == house.settings.apology
+
+
+def test_the_agent_may_refuse_a_caller(house: House, vapis: Vapis) -> None:
+    exchange = with_agent(house, lambda _: Refusal("Not today & never."))
+
+    assert heard(phone.answer_call(exchange, event())) == "Not today & never."
+    assert vapis.requests == []
+
+
+def test_the_agent_may_put_a_caller_through_without_an_assistant(house: House, vapis: Vapis) -> None:
+    answer = phone.answer_call(with_agent(house, lambda _: Transfer("+15550100100", "One moment.")), event())
+
+    assert heard(answer) == "One moment.+15550100100"
+    assert "<Dial>" in answer["body"]
+    assert vapis.requests == []
+
+
+@pytest.mark.parametrize(
+    ("number", "customer"),
+    [
+        ("+15550100001", {"number": "+15550100001"}),
+        ("anonymous", {"number": "anonymous", "numberE164CheckEnabled": False}),
+        ("", {"number": "anonymous", "numberE164CheckEnabled": False}),
+        ("sip:" + "a" * 60, {"number": "sip:" + "a" * 36, "numberE164CheckEnabled": False}),
+    ],
+)
+def test_a_withheld_number_is_no_reason_to_refuse_a_call(
+    house: House, vapis: Vapis, number: str, customer: dict[str, Any]
+) -> None:
+    phone.answer_call(house.exchange, event(From=number))
+
+    assert vapis.requests[0][1]["customer"] == customer
+
+
+def test_what_is_left_of_the_budget_is_all_that_vapi_gets(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    original = house.exchange.vapi.create_call
+
+    def create_call(key: str, call: Any, *, timeout: float) -> dict[str, Any]:
+        given.append(timeout)
+        return original(key, call, timeout=timeout)
+
+    def thoughtful(caller: Caller) -> Decision:
+        house.clock.advance(2.5)
+        return Assistant(id="a")
+
+    monkeypatch.setattr(house.exchange.vapi, "create_call", create_call)
+    phone.answer_call(with_agent(house, thoughtful), event())
+
+    assert given == [8 - 1 - 2.5]
+
+
+def forged() -> list[Any]:
+    """Requests that Twilio has not signed, or not for us."""
+    tampered = event()
+    tampered["body"] = base64.b64encode(urlencode(FORM | {"From": "+15550100666"}).encode()).decode()
+    unsigned = event()
+    del unsigned["headers"]["x-twilio-signature"]
+    other_path = event()
+    other_path["rawPath"] = "/voice/status"
+    with_query = event() | {"rawQueryString": "a=1"}
+    repeated = event()
+    pairs = [*FORM.items(), ("CallSid", "CA" + "b2" * 16)]
+    repeated["body"] = base64.b64encode(urlencode(pairs).encode()).decode()
+    repeated["headers"]["x-twilio-signature"] = signatures.sign_twilio(
+        BASE_URL + "/voice/inbound", pairs, development.TWILIO_AUTH_TOKEN
+    )
+    named = [
+        ("tampered", tampered),
+        ("unsigned", unsigned),
+        ("other path", other_path),
+        ("query added", with_query),
+        ("two call sids", repeated),
+        ("wrong token", event(token="wrong")),
+        ("malformed sid", event(CallSid="CA123")),
+        ("upper-case sid", event(CallSid="CA" + "A1" * 16)),
+        ("not a form", event() | {"body": "%%%", "isBase64Encoded": False}),
+        ("not base64", event() | {"body": "***"}),
+        ("not ascii", event() | {"body": "From=é", "isBase64Encoded": False}),
+        ("json", event() | {"body": json.dumps(FORM), "isBase64Encoded": False}),
+        ("empty", event() | {"body": ""}),
+    ]
+    return [pytest.param(request, id=name) for name, request in named]
+
+
+@pytest.mark.parametrize("request_", forged())
+def test_what_twilio_has_not_signed_for_us_does_nothing(house: House, vapis: Vapis, request_: dict[str, Any]) -> None:
+    answer = phone.answer_call(house.exchange, request_)
+
+    assert (answer["statusCode"], answer["body"]) == (403, '{"error":"forbidden"}')
+    assert vapis.requests == []
+    assert house.aws.wire.take() == []
+
+
+def test_another_account_is_refused_where_accounts_are_listed(house: House) -> None:
+    listed = house.exchange._replace(settings=house.settings._replace(account_sids=frozenset({"AC" + "0" * 32})))
+
+    assert phone.answer_call(listed, event())["statusCode"] == 403
+    mine = house.settings._replace(account_sids=frozenset({development.TWILIO_ACCOUNT_SID}))
+    assert phone.answer_call(house.exchange._replace(settings=mine), event())["statusCode"] == 200
+
+
+def test_the_form_is_understood_in_plain_too(house: House) -> None:
+    plain = event() | {"body": urlencode(FORM), "isBase64Encoded": False}
+
+    assert phone.answer_call(house.exchange, plain)["body"] == TWIML
+
+
+def status(house: House, **changes: str) -> dict[str, Any]:
+    """Send a status callback."""
+    line = Line(house.settings, house.exchange.secrets)
+    return phone.record_status(line, house.store, event("/voice/status", **changes), house.clock())
+
+
+def test_a_status_callback_is_merged_into_the_leg_by_its_sequence(house: House) -> None:
+    phone.answer_call(house.exchange, event())
+    for number, state in ((2, "completed"), (1, "in-progress"), (2, "completed")):
+        assert status(house, CallStatus=state, SequenceNumber=str(number), CallDuration="61")["statusCode"] == 204
+
+    leg = house.items(f"SID#{CALL_SID}")["META"]
+    assert (leg["status"], leg["duration"], leg["call_id"]) == ("completed", 61, CALL)
+
+
+def test_a_status_callback_costs_one_write(house: House) -> None:
+    status(house, CallStatus="completed", SequenceNumber="0")
+
+    assert house.aws.wire.take() == ["UpdateItem"]
+
+
+def test_a_forged_status_callback_does_nothing(house: House) -> None:
+    line = Line(house.settings, house.exchange.secrets)
+    answer = phone.record_status(line, house.store, event("/voice/status", token="wrong"), house.clock())
+
+    assert answer["statusCode"] == 403
+    assert house.aws.wire.take() == []
+
+
+def test_a_status_callback_is_answered_503_while_the_table_is_down(house: House) -> None:
+    house.aws.dynamodb.delete_table(TableName=house.settings.table)
+
+    assert status(house, CallStatus="completed")["statusCode"] == 503
+
+
+def test_a_status_callback_that_comes_first_does_not_keep_the_call_from_being_answered(house: House) -> None:
+    status(house, CallStatus="ringing", SequenceNumber="0")
+
+    assert phone.answer_call(house.exchange, event())["body"] == TWIML
+
+
+@pytest.mark.parametrize("number", ["-1", "\N{ARABIC-INDIC DIGIT ONE}", "9" * 40, "x", ""])
+def test_a_sequence_number_that_is_none_counts_as_the_first(house: House, number: str) -> None:
+    assert status(house, CallStatus="completed", SequenceNumber=number)["statusCode"] == 204
+    assert house.items(f"SID#{CALL_SID}")["META"]["sequence"] == 0
+
+
+def test_no_secret_is_in_any_answer(house: House, vapis: Vapis) -> None:
+    answers = [phone.answer_call(house.exchange, event())]
+    vapis.answer = httpx.Response(500, text=development.VAPI_API_KEY)
+    answers.append(phone.answer_call(house.exchange, event(CallSid="CA" + "c3" * 16)))
+
+    for secret in development.SECRETS.values():
+        assert secret not in str(answers)
