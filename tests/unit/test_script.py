@@ -108,7 +108,7 @@ def test_a_wrong_step_is_told_in_one_line_with_file_and_number(steps: list[Any],
     ],
 )
 def test_a_wrong_call_is_told_in_one_line(call: dict[str, Any], error: str) -> None:
-    with pytest.raises(UserError, match="call.yaml, call: ") as raised:
+    with pytest.raises(UserError, match=r"call\.yaml, call: ") as raised:
         script("report", **call)
 
     assert error in str(raised.value)

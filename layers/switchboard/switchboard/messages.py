@@ -22,6 +22,7 @@ _NOT_BRACKETS = bytes(code for code in range(256) if code not in b"[]{}")
 _ALIKE = bytes.maketrans(b"{}", b"[]")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _CALL_ID = re.compile(r"[A-Za-z0-9_\-]{1,100}", re.ASCII)
+_REASON = re.compile(r"[A-Za-z0-9._\-]{1,120}", re.ASCII)
 _CALL_SID = re.compile(r"CA[0-9a-f]{32}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -77,7 +78,7 @@ class Message:
     @property
     def ended_reason(self) -> str:
         """An open set of several hundred codes; classify by prefix."""
-        return _text(self.body.get("endedReason")) or _text(self.call.get("endedReason"))
+        return _matching(_REASON, self.body.get("endedReason") or self.call.get("endedReason"))
 
     @property
     def customer_number(self) -> str:
@@ -235,7 +236,7 @@ def milliseconds(value: Any) -> int:
         from datetime import datetime  # only old captures carry text
 
         try:
-            return int(datetime.fromisoformat(value).timestamp() * 1000)
+            return milliseconds(datetime.fromisoformat(value).timestamp() * 1000)
         except (ValueError, OverflowError):
             return 0
     return 0

@@ -47,6 +47,7 @@ class Line(NamedTuple):
 
 def take_in(line: Line, event: Mapping[str, Any]) -> dict[str, str]:
     """The form fields of a request that Twilio really signed; `Refused` with 403 otherwise, and nothing has happened."""
+    count(Count.WEBHOOK_RECEIVED)
     request = gateway.read(event)
     try:
         pairs = signatures.parse_form(request.body)

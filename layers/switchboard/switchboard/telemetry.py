@@ -62,12 +62,12 @@ metrics = Metrics(namespace=NAMESPACE)
 
 def log(event: str, /, **fields: Any) -> None:
     """Write one line about what happened. A field that is not allowed is left out, and its name is said instead."""
-    logger.info(event, extra=_allowed(fields))
+    logger.info(event, stacklevel=3, extra=_allowed(fields))
 
 
 def warn(event: str, /, **fields: Any) -> None:
     """Write one line about what should not have happened."""
-    logger.warning(event, extra=_allowed(fields))
+    logger.warning(event, stacklevel=3, extra=_allowed(fields))
 
 
 def _allowed(fields: dict[str, Any]) -> dict[str, Any]:

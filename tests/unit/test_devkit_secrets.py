@@ -1,0 +1,218 @@
+"""`switchboard secrets`: what it stores, what it shows, and that it never shows a value."""
+
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from devkit import cli, secrets
+from devkit.errors import UserError
+from switchboard.secrets import Secrets
+
+NOW = datetime(2026, 1, 5, 15, 0, tzinfo=UTC)
+VALUE = "hunter2-is-not-shown"
+PATH = "/switchboard/switchboard/vapi-webhook"
+
+
+@pytest.fixture
+def ssm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """SSM without any parameter, by ordinary credentials."""
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with mock_aws():
+        yield boto3.client("ssm")
+
+
+def stored(ssm: Any) -> list[dict[str, Any]]:
+    """The entries of vapi-webhook."""
+    found: list[dict[str, Any]] = json.loads(ssm.get_parameter(Name=PATH, WithDecryption=True)["Parameter"]["Value"])
+    return found
+
+
+def give(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Let `text` be what is piped in."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+
+def test_put_stores_a_secure_string_that_the_functions_can_read(ssm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    give(monkeypatch, VALUE)
+
+    assert cli.main(["secrets", "put", "vapi-webhook"]) == 0
+    assert ssm.get_parameter(Name=PATH)["Parameter"]["Type"] == "SecureString"
+    assert Secrets("/switchboard/switchboard", ["vapi-webhook"], ssm).first("vapi-webhook") == VALUE
+
+
+def test_put_and_list_print_no_value(
+    ssm: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (["put", "vapi-webhook"], ["put", "vapi-webhook", "--add"], ["list"]):
+        give(monkeypatch, f" {VALUE}\n")
+        assert cli.main(["secrets", *arguments]) == 0
+
+    shown = capsys.readouterr()
+    assert VALUE not in shown.out + shown.err
+    assert shown.out.count("vapi-webhook") == 4  # two puts and the two values listed
+    assert "not set" in shown.out
+
+
+def test_put_replaces_what_was_there(ssm: Any) -> None:
+    secrets.put(ssm, "switchboard", "vapi-webhook", "old", now=NOW)
+    secrets.put(ssm, "switchboard", "vapi-webhook", "new", now=NOW)
+
+    assert [entry["secret"] for entry in stored(ssm)] == ["new"]
+
+
+def test_add_keeps_the_old_value_valid_and_makes_the_new_one_first_choice(ssm: Any) -> None:
+    secrets.put(ssm, "switchboard", "vapi-webhook", "old", now=NOW)
+    secrets.put(ssm, "switchboard", "vapi-webhook", "new", now=NOW, add=True)
+
+    read = Secrets("/switchboard/switchboard", ["vapi-webhook"], ssm)
+    assert {secret.value for secret in read.active("vapi-webhook")} == {"old", "new"}
+    assert read.first("vapi-webhook") == "new"
+    assert len({entry["id"] for entry in stored(ssm)}) == 2
+
+
+def test_add_with_hours_ends_the_old_value_then_and_never_later_than_it_would_have(ssm: Any) -> None:
+    secrets.put(ssm, "switchboard", "vapi-webhook", "oldest", now=NOW)
+    secrets.put(ssm, "switchboard", "vapi-webhook", "older", now=NOW, add=True, keep_hours=1)
+    secrets.put(ssm, "switchboard", "vapi-webhook", "new", now=NOW, add=True, keep_hours=3)
+
+    ends = {entry["secret"]: entry.get("not_after") for entry in stored(ssm)}
+    assert ends == {"oldest": NOW.timestamp() + 3600, "older": NOW.timestamp() + 3 * 3600, "new": None}
+
+
+def test_add_drops_what_has_ended(ssm: Any) -> None:
+    secrets.put(ssm, "switchboard", "vapi-webhook", "old", now=NOW)
+    secrets.put(ssm, "switchboard", "vapi-webhook", "new", now=NOW, add=True, keep_hours=1)
+    secrets.put(ssm, "switchboard", "vapi-webhook", "newer", now=NOW + timedelta(hours=2), add=True)
+
+    assert [entry["secret"] for entry in stored(ssm)] == ["new", "newer"]
+
+
+def test_a_list_shows_ids_ends_and_ages(ssm: Any) -> None:
+    secrets.put(ssm, "switchboard", "vapi-webhook", "old", now=NOW)
+    secrets.put(ssm, "switchboard", "vapi-webhook", "new", now=NOW, add=True, keep_hours=1)
+
+    lines = secrets.listing(ssm, "switchboard", now=datetime.now(UTC) + timedelta(days=3, minutes=1))
+
+    first, second = (line for line in lines if line.startswith("vapi-webhook"))
+    assert stored(ssm)[0]["id"] in first
+    assert "2026-01-05 16:00 UTC (ended)" in first
+    assert "3 days ago" in first
+    assert "it is replaced" in second
+
+
+def test_a_parameter_that_was_typed_wrong_counts_as_not_set(ssm: Any) -> None:
+    for text in ("hunter2", "{}", '[{"id": 1}]', "[1]"):
+        ssm.put_parameter(Name=PATH, Value=text, Type="SecureString", Overwrite=True)
+
+        assert [line.split() for line in secrets.listing(ssm, "switchboard", now=NOW)][1][:3] == [
+            "vapi-webhook",
+            "not",
+            "set",
+        ]
+
+
+def test_white_space_around_a_pasted_value_is_removed_with_a_note(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(monkeypatch, f"\t{VALUE} \n")
+
+    assert secrets.read_value("vapi-webhook") == VALUE
+    assert "white space" in capsys.readouterr().err
+
+
+def test_a_line_end_alone_is_no_reason_for_a_note(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(monkeypatch, f"{VALUE}\n")
+
+    assert secrets.read_value("vapi-webhook") == VALUE
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("text", ["", " \n", "two words", "two\nlines", "snow\u2603man"])
+def test_what_cannot_be_a_secret_is_refused_unshown(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    give(monkeypatch, text)
+
+    with pytest.raises(UserError) as refused:
+        secrets.read_value("vapi-webhook")
+
+    assert not text.strip() or text not in str(refused.value)
+
+
+def test_at_a_terminal_the_value_is_asked_for_without_echo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: VALUE if "vapi-webhook" in prompt else "")
+
+    assert secrets.read_value("vapi-webhook") == VALUE
+
+
+@pytest.mark.parametrize("name", ["vapi", "VAPI-WEBHOOK", "../x"])
+def test_other_names_are_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["secrets", "put", name])
+
+    assert ended.value.code == 2
+
+
+def test_a_value_on_the_command_line_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["secrets", "put", "vapi-webhook", VALUE])
+
+    assert ended.value.code == 2
+
+
+def test_more_values_than_a_parameter_holds_are_refused(ssm: Any) -> None:
+    secrets.put(ssm, "switchboard", "vapi-webhook", "x" * 3000, now=NOW)
+
+    with pytest.raises(UserError, match="without --add"):
+        secrets.put(ssm, "switchboard", "vapi-webhook", "y" * 3000, now=NOW, add=True)
+
+
+def test_an_answer_of_aws_is_shown_by_its_code_only(
+    ssm: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ssm.put_parameter(Name=PATH, Value="[]", Type="String")
+    give(monkeypatch, VALUE)
+
+    def refuse(*_args: object, **_named: object) -> None:
+        # As services do: the message quotes what was sent.
+        raise ssm.exceptions.ClientError(
+            {"Error": {"Code": "ValidationException", "Message": f"value {VALUE} is not valid"}}, "PutParameter"
+        )
+
+    monkeypatch.setattr(secrets, "put", refuse)
+
+    assert cli.main(["secrets", "put", "vapi-webhook"]) == 1
+    assert capsys.readouterr().err == "switchboard: AWS refused: ValidationException\n"
+
+
+def test_without_a_region_it_says_so(
+    ssm: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+
+    assert cli.main(["secrets", "list"]) == 1
+    assert "--region" in capsys.readouterr().err
+
+
+def test_keeping_hours_without_add_is_refused_before_anything_is_asked(
+    ssm: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["secrets", "put", "vapi-webhook", "--keep-hours", "1"]) == 1
+    assert "--add" in capsys.readouterr().err
+
+
+def test_every_development_secret_is_stored_under_a_known_name(ssm: Any) -> None:
+    secrets.store_development(ssm)
+
+    assert all("development" in line for line in secrets.listing(ssm, "switchboard-local", now=NOW)[1:])

@@ -1,0 +1,96 @@
+"""Around the local stack: ports, real accounts, and failures in one line."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from devkit import development, facts, processes, sam
+from devkit.errors import UserError
+from devkit.stack import Stack, configured_port
+
+
+def test_the_port_is_the_usual_one_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SWITCHBOARD_PORT", raising=False)
+    assert configured_port() == development.PORT
+
+    monkeypatch.setenv("SWITCHBOARD_PORT", " 4700 ")
+    assert configured_port() == 4700
+
+
+@pytest.mark.parametrize("text", ["http", "-1", "80", "65534", "4566.5"])
+def test_a_port_that_cannot_be_used_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("SWITCHBOARD_PORT", text)
+
+    with pytest.raises(UserError, match="SWITCHBOARD_PORT"):
+        configured_port()
+
+
+def test_no_way_to_a_real_account_reaches_sam(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ROLE_ARN", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID"):
+        monkeypatch.setenv(name, "of-the-user")
+    env = sam.environment(tmp_path, "http://127.0.0.1:4566")
+
+    assert "of-the-user" not in env.values()
+    assert env["AWS_CONFIG_FILE"] == env["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
+    assert env["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4566"
+    assert env["AWS_ACCESS_KEY_ID"] == "test"
+    assert env["PATH"].startswith(f"{tmp_path}/.local/bin:")
+
+
+def test_a_tool_that_fails_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "build.log"
+    program = "print('first'); print(*range(100), sep=chr(10)); print('last words'); raise SystemExit(3)"
+    process = processes.start([sys.executable, "-c", program], cwd=tmp_path, env=os.environ, log=log)
+
+    with pytest.raises(UserError) as failed:
+        sam.require_success(process, "sam build", log)
+
+    said = str(failed.value).splitlines()
+    assert said[0] == f"sam build failed (exit code 3); the end of {log}:"
+    assert said[-1] == "last words"
+    assert "first" not in said
+
+
+def test_missing_tools_are_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="make setup"):
+        sam.start_build(tmp_path, "http://127.0.0.1:4566", tmp_path / "log")
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", '{"port": 4566}'])
+def test_without_a_running_stack_there_are_no_facts(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / facts.NAME).write_text(text)
+
+    with pytest.raises(UserError, match="make up"):
+        facts.running(tmp_path)
+
+
+def test_the_facts_of_a_running_stack_are_found(tmp_path: Path) -> None:
+    facts.write(tmp_path / facts.NAME, {"port": 4566})
+    processes.record(facts.pid_file(tmp_path, "emulator", 4566), os.getpid())
+
+    assert facts.running(tmp_path) == {"port": 4566}
+
+
+def test_stopping_what_never_ran_touches_nothing(tmp_path: Path) -> None:
+    local = tmp_path / ".local"
+    (local / "emulator-4566").mkdir(parents=True)
+    facts.write(local / "stack-4566.json", {"port": 4566})
+    facts.write(local / facts.NAME, {"port": 4566})
+
+    assert not Stack(4566, tmp_path).stop()
+    assert not Stack(4566, tmp_path, background=True).stop()
+    assert {path.name for path in local.iterdir()} == {"emulator-4566", "stack-4566.json", facts.NAME}
+
+
+def test_what_a_killed_stack_left_is_taken_away(tmp_path: Path) -> None:
+    local = tmp_path / ".local"
+    (local / "emulator-4566").mkdir(parents=True)
+    facts.write(local / "stack-4566.json", {"port": 4566})
+    facts.write(local / facts.NAME, {"port": 4566})
+    (local / "emulator-4566.pid").write_text('{"pid": 1, "started": "never"}')
+
+    assert not Stack(4566, tmp_path, background=True).stop()
+    assert list(local.iterdir()) == []
