@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from devkit import bootstrap, emulator
+from devkit import bootstrap, emulator, facts
 from devkit.sandbox import Sandbox
 
 CONFIG = {
@@ -168,6 +168,6 @@ def test_another_ministack_than_the_one_it_knows_is_refused_in_one_line(monkeypa
 
 
 def test_the_version_it_knows_is_the_one_that_is_installed() -> None:
-    locked = Path("devkit/requirements/emulator.in").read_text()
+    locked = (facts.ROOT / "devkit/requirements/emulator.in").read_text()
 
     assert f"ministack=={emulator.MINISTACK}\n" in locked

@@ -96,6 +96,8 @@ def test_requests_of_our_own_carry_the_newest_valid_secret(ssm: Ssm, secrets: Se
         '[{"id":"a","secret":"b","not_after":"soon"}]',
         '[{"id":"a","secret":"b","not_after":[1]}]',
         '[{"id":"good","secret":"b"},{"id":"a"}]',
+        '[{"id":"a","secret":"b","not_after":NaN}]',
+        f'[{{"id":"a","secret":"b","not_after":{"9" * 400}}}]',
     ],
 )
 def test_a_parameter_that_somebody_typed_wrong_is_as_good_as_none(ssm: Ssm, secrets: Secrets, text: str) -> None:

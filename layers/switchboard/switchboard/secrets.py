@@ -92,6 +92,7 @@ class Secrets:
                 )
         except Unavailable:
             if self._asked_at - self._read_at > STALE:
+                self._values = {}
                 raise
             return
         self._values = {entry["Name"].rpartition("/")[2]: entry["Value"] for entry in found["Parameters"]}
@@ -104,8 +105,8 @@ def _active(text: str, now: float) -> list[Secret]:
         return [
             Secret(str(entry["id"]), str(entry["secret"]))
             for entry in entries
-            if entry["secret"] and not (entry.get("not_after") and float(entry["not_after"]) <= now)
+            if entry["secret"] and (not entry.get("not_after") or float(entry["not_after"]) > now)
         ]
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         # A parameter that somebody typed by hand and got wrong is as good as none: nothing verifies.
         return []
