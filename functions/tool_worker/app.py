@@ -29,7 +29,7 @@ speaker = Speaker(
     local=settings.local,
 )
 benches = {
-    url.rpartition("/")[2]: Bench(agent.tools, store, Queue(url, sqs), speaker)
+    url.rpartition("/")[2]: Bench(agent, store, Queue(url, sqs), speaker)
     for url in (settings.live_queue, settings.after_call_queue)
 }
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)

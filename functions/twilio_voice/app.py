@@ -6,6 +6,7 @@ from typing import Any
 from agent import agent
 from switchboard import aws, phone
 from switchboard.phone import Exchange
+from switchboard.queue import Queue
 from switchboard.secrets import PUBLIC_BASE_URL, TWILIO_AUTH_TOKEN, VAPI_API_KEY, Secrets
 from switchboard.settings import Settings
 from switchboard.store import Store
@@ -21,6 +22,7 @@ exchange = Exchange(
         aws.client("ssm", settings.aws_url),
     ),
     store=Store(settings.table, aws.client("dynamodb", settings.aws_url)),
+    live_queue=Queue(settings.live_queue, aws.client("sqs", settings.aws_url)),
     vapi=Vapi(settings.vapi_url),
     agent=agent,
 )

@@ -293,9 +293,9 @@ def house(
         settings,
         store,
         Desk(settings, secrets, store, live, after, agent, clock),
-        Exchange(settings, secrets, store, vapi, agent, clock),
-        Bench(agent.tools, store, live, speaker, clock),
-        Bench(agent.tools, store, after, speaker, clock),
+        Exchange(settings, secrets, store, live, vapi, agent, clock),
+        Bench(agent, store, live, speaker, clock),
+        Bench(agent, store, after, speaker, clock),
     )
 
 

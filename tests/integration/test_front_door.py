@@ -1,16 +1,18 @@
 """The front door as a whole: what is refused costs nothing, what is genuine is answered, and outages are honest."""
 
 import json
+import time
 from typing import Any
 
 import pytest
 
 from devkit import development
+from switchboard import lanes, lookups, signatures, webhook
 from switchboard import secrets as secret_store
-from switchboard import signatures, webhook
 from switchboard.desk import Agent, Caller, Desk
 from switchboard.messages import Assistant, Decision, Refusal, Transfer
-from tests.integration.conftest import CALL, CALL_SID, CALLER, House, message
+from switchboard.worker import work
+from tests.integration.conftest import CALL, CALL_SID, CALLER, CONTROL, House, Vapis, message, tool_call
 
 OTHER = "another-secret"
 
@@ -162,7 +164,15 @@ def test_the_agent_chooses_the_assistant(house: House) -> None:
         "assistantId": development.ASSISTANT_ID,
         "assistantOverrides": {"variableValues": {"number": CALLER}},
     }
-    assert house.items(f"CALL#{CALL}")["META"]["call_sid"] == CALL_SID
+    assert house.aws.wire.take() == ["PutItem"]
+
+
+def test_a_replayed_assistant_request_gets_the_first_answer_whatever_the_agent_says_now(house: House) -> None:
+    first = request_assistant(house)
+
+    assert request_assistant(house, lambda _: Refusal("Changed my mind.")) == first
+    house.clock.advance(600)
+    assert request_assistant(house, lambda _: Refusal("Changed my mind.")) == {"error": "Changed my mind."}
 
 
 def test_the_agent_knows_the_caller_and_where_messages_go(house: House) -> None:
@@ -197,8 +207,6 @@ def broken(caller: Caller) -> Decision:
 
 def slow(caller: Caller) -> Decision:
     """An agent that never answers."""
-    import time
-
     time.sleep(10)
     return Refusal("late")
 
@@ -207,7 +215,7 @@ def slow(caller: Caller) -> Decision:
 def test_an_agent_that_fails_is_stood_in_for_by_the_fallback_assistant(
     house: House, monkeypatch: pytest.MonkeyPatch, choose: Any
 ) -> None:
-    monkeypatch.setattr(webhook, "ASSISTANT_SECONDS", 0.05)
+    monkeypatch.setattr(lookups, "ASSISTANT_SECONDS", 0.05)
 
     assert request_assistant(house, choose) == {"assistantId": development.ASSISTANT_ID}
 
@@ -230,10 +238,11 @@ def test_a_destination_is_the_agents_choice_and_has_a_default(house: House, kind
 
     assert ask(house.desk) == {"destination": {"type": "number", "number": "+15550100100"}}
     agent = house.desk.agent
-    assert ask(house.desk._replace(agent=agent._replace(destination=lambda _: None))) == {
-        "error": webhook.NO_DESTINATION
-    }
-    assert ask(house.desk._replace(agent=agent._replace(destination=fail))) == {"error": webhook.NO_DESTINATION}
+    nobody: dict[str, Any] = {"error": webhook.NO_DESTINATION}
+    if kind.startswith("handoff"):
+        nobody["destination"] = {}
+    assert ask(house.desk._replace(agent=agent._replace(destination=lambda _: None))) == nobody
+    assert ask(house.desk._replace(agent=agent._replace(destination=fail))) == nobody
 
 
 @pytest.mark.parametrize(
@@ -261,13 +270,87 @@ def test_while_the_table_is_down_only_what_nobody_waits_for_is_to_be_sent_again(
         assert answer["body"] == '{"error":"unavailable, try again"}'
 
 
-def test_the_fallback_assistant_answers_while_the_table_is_down(house: House) -> None:
+def test_the_agent_still_chooses_while_the_table_is_down(house: House) -> None:
     house.aws.dynamodb.delete_table(TableName=house.settings.table)
 
-    assert request_assistant(house) == {"assistantId": development.ASSISTANT_ID}
+    assert request_assistant(house)["assistantId"] == development.ASSISTANT_ID
+    assert request_assistant(house, broken) == {"assistantId": development.ASSISTANT_ID}
 
 
-def test_a_knowledge_base_request_is_answered_with_a_valid_empty_list(house: House) -> None:
-    answer = webhook.respond(house.desk, house.event(message("knowledge-base-request", house.clock)))
+@pytest.mark.parametrize(("kind", "empty"), sorted(webhook.EMPTY_ANSWERS.items()))
+def test_a_rarer_request_is_answered_by_the_agent_or_with_nothing_valid(
+    house: House, kind: str, empty: dict[str, Any]
+) -> None:
+    def ask(**answers: Any) -> Any:
+        desk = house.desk._replace(agent=house.desk.agent._replace(answers=answers))
+        return json.loads(webhook.respond(desk, house.event(message(kind, house.clock)))["body"])
 
-    assert json.loads(answer["body"]) == {"documents": []}
+    def fail(_: object) -> dict[str, Any]:
+        raise RuntimeError("no idea")
+
+    assert ask() == empty
+    assert ask(**{kind: lambda _: {"mine": 1}}) == {"mine": 1}
+    assert ask(**{kind: fail}) == empty
+
+
+def test_the_old_function_call_is_answered_with_one_result(house: House) -> None:
+    def ask(tool: str, **parameters: Any) -> Any:
+        body = message("function-call", house.clock, functionCall={"name": tool, "parameters": parameters})
+        return json.loads(webhook.respond(house.desk, house.event(body))["body"])
+
+    assert ask("look_up", name="Ann") == {"result": "Found Ann."}
+    assert ask("fly") == {"result": lanes.UNKNOWN_TOOL}
+    assert ask("move", to="Friday") == {"result": "One moment, I am moving it."}
+
+
+def test_a_late_look_up_is_finished_on_the_queue_and_told_in_silence(
+    house: House, vapis: Vapis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def slow_at_first(caller: Caller) -> Decision:
+        asked.append(caller.number)
+        if len(asked) == 1:
+            time.sleep(5)
+        return Assistant(id="late", overrides={"variableValues": {"customerName": "Ann"}})
+
+    monkeypatch.setattr(lookups, "ASSISTANT_SECONDS", 0.05)
+    assert request_assistant(house, slow_at_first) == {"assistantId": development.ASSISTANT_ID}
+    live = house.live._replace(agent=house.live.agent._replace(assistant=slow_at_first))
+    [(ticket, receipt)] = house.tickets(house.live)
+    work(live, ticket, receipt, lambda: 35.0)
+    assert vapis.requests == []  # the call cannot be spoken to yet
+
+    webhook.respond(house.desk, house.event(message("status-update", house.clock, status="in-progress")))
+    work(live, ticket, receipt, lambda: 35.0)
+    work(live, ticket, receipt, lambda: 35.0)
+
+    [(url, command)] = vapis.requests
+    assert url == CONTROL
+    assert command["triggerResponseEnabled"] is False
+    assert command["message"]["content"].endswith('{"customerName":"Ann"}')
+    assert asked == [CALLER, CALLER]
+
+
+def test_nothing_of_a_look_up_that_was_stopped_runs_on(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int] = []
+
+    def endless(caller: Caller) -> Decision:
+        while True:
+            steps.append(len(steps))
+            time.sleep(0.001)
+
+    monkeypatch.setattr(lookups, "ASSISTANT_SECONDS", 0.05)
+    request_assistant(house, endless)
+    stopped = len(steps)
+    request_assistant(house)
+    time.sleep(0.05)
+
+    assert 0 < stopped == len(steps)
+
+
+def test_the_model_cannot_call_the_look_up_as_a_tool(house: House) -> None:
+    body = message("tool-calls", house.clock, toolCallList=[tool_call(lookups.NAME, {})])
+
+    [result] = json.loads(webhook.respond(house.desk, house.event(body))["body"])["results"]
+    assert result["error"] == lanes.UNKNOWN_TOOL

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from devkit import development
-from switchboard import legs, phone, signatures
+from switchboard import legs, lookups, phone, signatures
 from switchboard.desk import Agent, Caller
 from switchboard.errors import Unavailable
 from switchboard.messages import Assistant, Decision, Refusal, Transfer
@@ -152,10 +152,23 @@ def test_when_the_agent_breaks_the_caller_hears_the_apology(house: House, vapis:
     def broken(caller: Caller) -> Decision:
         raise RuntimeError(f"no customer {caller.number}")
 
-    answer = phone.answer_call(with_agent(house, broken), event())
+    answer = phone.answer_call(without_fallback(with_agent(house, broken)), event())
 
     assert heard(answer) == house.settings.apology
     assert vapis.requests == []
+
+
+def test_when_the_agent_breaks_the_fallback_assistant_answers(house: House, vapis: Vapis) -> None:
+    def broken(caller: Caller) -> Decision:
+        raise RuntimeError
+
+    assert phone.answer_call(with_agent(house, broken), event())["body"] == TWIML
+    assert vapis.requests[0][1]["assistantId"] == development.ASSISTANT_ID
+
+
+def without_fallback(exchange: phone.Exchange) -> phone.Exchange:
+    """The exchange of an owner who has no stored assistant."""
+    return exchange._replace(settings=exchange.settings._replace(fallback_assistant_id="", assistant_id=""))
 
 
 def with_agent(house: House, assistant: Any) -> phone.Exchange:
@@ -170,9 +183,13 @@ def test_an_agent_that_takes_too_long_is_stopped(house: House, monkeypatch: pyte
         time.sleep(5)
         return Assistant(id="late")
 
-    monkeypatch.setattr(phone, "ASSISTANT_SECONDS", 0.05)
+    monkeypatch.setattr(lookups, "ASSISTANT_SECONDS", 0.05)
 
-    assert heard(phone.answer_call(with_agent(house, slow), event())) == house.settings.apology
+    assert phone.answer_call(with_agent(house, slow), event())["body"] == TWIML
+    [(ticket, _)] = house.tickets(house.live)
+    assert (ticket.call_id, ticket.sk) == (CALL, "TOOL#assistant-request")
+    stored = house.items(f"CALL#{CALL}")["TOOL#assistant-request"]
+    assert (stored["quiet"], stored["effect"], stored["caller"]) == (True, "read", CALLER)
 
 
 def test_the_agent_may_refuse_a_caller(house: House, vapis: Vapis) -> None:

@@ -382,7 +382,7 @@ def test_a_call_is_not_closed_while_it_may_still_run(live_call: House) -> None:
 
 def test_a_tool_that_was_removed_by_a_deployment_is_closed_by_its_deadline(live_call: House, tools: Toolbox) -> None:
     ask(live_call)
-    emptied = live_call.live._replace(toolbox=Toolbox())
+    emptied = live_call.live._replace(agent=live_call.live.agent._replace(tools=Toolbox()))
     found = live_call.aws.sqs.receive_message(QueueUrl=live_call.settings.live_queue)["Messages"][0]
     worker.work(emptied, TICKET, found["ReceiptHandle"], lambda: 35.0)
     assert row(live_call).state is State.RECEIVED

@@ -5,19 +5,22 @@ conditional write, a duplicate changes nothing, and every order of the same mess
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from switchboard import control
-from switchboard.errors import ConditionFailed
+from switchboard.errors import ConditionFailed, Unavailable
 from switchboard.messages import Message, milliseconds
-from switchboard.settings import Settings
+from switchboard.settings import MAX_TOLERANCE, Settings
 from switchboard.store import Item, Key, Put, Store, Update
+from switchboard.telemetry import warn
 
 VERSION = 1
 META = "META"
 LIVE_HOURS = 13  # Vapi cuts a call after 12 hours at most (`maxDurationSeconds`), so a live session cannot expire
+ANSWER_SECONDS = 2 * MAX_TOLERANCE  # a replay is refused long before that
 SKEW = 300  # seconds that a message's clock may be ahead of ours before its time is not believed
 MAX_WORDS = 16_000  # characters of one utterance that are kept
 MAX_REPORT_TEXT = 8_000  # characters of each text in a report; the whole item stays far below 64 KB
@@ -131,13 +134,21 @@ def record_transcript(store: Store, message: Message, settings: Settings, now: f
     return True
 
 
-def open_session(store: Store, message: Message, settings: Settings, now: float) -> bool:
-    """Make the session of a call that has just been announced (`assistant-request`)."""
-    sets, values = _facts(message)
-    sets |= {"rank": ":rank", "status": ":status"}
-    values |= {"rank": 1, "status": "new"}
-    _reachable(message, settings, sets, values)
-    return _merge(store, message.call_id, sets, "#rank < :rank", values, now)
+def keep_answer(store: Store, call_id: str, answer: dict[str, Any], now: float) -> dict[str, Any]:
+    """Keep what `assistant-request` is answered, and return what was answered first: a replay gets the same body."""
+    if not call_id:
+        return answer
+    text = json.dumps(answer, separators=(",", ":"))
+    item = {"pk": key(call_id).pk, "sk": "ANSWER", "v": VERSION, "answer": text, "exp": int(now) + ANSWER_SECONDS}
+    try:
+        store.put(Put(item, "attribute_not_exists(#pk) OR #exp <= :now", {"now": int(now)}))
+    except ConditionFailed as lost:
+        first: dict[str, Any] = json.loads(str((lost.item or item)["answer"]))
+        return first
+    except Unavailable as error:
+        # The caller is waiting for the answer, not for our record of it.
+        warn("answer not kept", call_id=call_id, code=str(error))
+    return answer
 
 
 def link(store: Store, call_id: str, call_sid: str, control_host: str, now: float) -> None:

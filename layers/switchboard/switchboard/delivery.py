@@ -19,6 +19,7 @@ from switchboard.toolcalls import Delivery, Row, State
 SPEAKING_SECONDS = 15  # after this long without a word from Vapi, a caller who "speaks" is taken to have stopped
 SUBSTANTIAL_WORDS = 5  # a shorter utterance ("hello?", "are you there?") does not change what the caller wants
 MAX_TRIES = 2
+NO_CONTROL_URL = "no_control_url"
 DECISIONS = 3  # how often the session may change under our hands before we wait and look again
 
 
@@ -53,6 +54,8 @@ def deliver(speaker: Speaker, row: Row, now: float) -> Outcome:
     for _ in range(DECISIONS):
         session = calls.load(speaker.store, row.call_id, now) or Session()
         if reason := _void(session, row, now):
+            if reason == NO_CONTROL_URL and row.quiet and not _late(row, now):
+                return Outcome(Delivery.PENDING, reason, again=1)
             return _close(speaker, row, Delivery.DROPPED, reason)
         manner = decide(session, row, _followed(speaker.store, session, row), now)
         if manner is Manner.WAIT:
@@ -69,10 +72,12 @@ def deliver(speaker: Speaker, row: Row, now: float) -> Outcome:
 
 
 def decide(session: Session, row: Row, followed: bool, now: float) -> Manner:
-    """How the result may be given, from the session alone.
+    """How the result may be given.
 
     Superseded means: the turn was interrupted, and then the caller said something else or a newer tool was called.
     """
+    if row.quiet:
+        return Manner.SILENT
     speaking = session.caller_started_at > session.caller_stopped_at
     if speaking and now * 1000 - session.caller_started_at < SPEAKING_SECONDS * 1000:
         return Manner.WAIT
@@ -86,8 +91,12 @@ def _void(session: Session, row: Row, now: float) -> str:
     if session.ended:
         return "call_ended"
     if not (session.control_host or row.control_host):
-        return "no_control_url"
-    return "too_late" if now * 1000 > row.deadline + SPEAKING_SECONDS * 1000 else ""
+        return NO_CONTROL_URL
+    return "too_late" if _late(row, now) else ""
+
+
+def _late(row: Row, now: float) -> bool:
+    return now * 1000 > row.deadline + SPEAKING_SECONDS * 1000
 
 
 def _followed(store: Store, session: Session, row: Row) -> bool:

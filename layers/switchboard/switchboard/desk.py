@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from switchboard.messages import Decision, Message
@@ -32,6 +33,8 @@ class Agent(NamedTuple):
     """Decides who answers this caller. At most 3 seconds; look-ups only."""
     destination: Callable[[Message], Mapping[str, Any] | None]
     """Where a caller may be transferred to now, or None."""
+    answers: Mapping[str, Callable[[Message], Mapping[str, Any]]] = MappingProxyType({})
+    """Answers to Vapi's rarer requests, by message type: `knowledge-base-request`, `call.endpointing.request`, ..."""
 
 
 class Desk(NamedTuple):

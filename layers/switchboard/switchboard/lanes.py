@@ -33,10 +33,15 @@ UNCONFIRMED = "We could not confirm whether it was done. Say so, do not promise 
 
 
 def take(desk: Desk, message: Message) -> dict[str, Any]:
+    """Answer `tool-calls`."""
+    return messages.tool_results(answers(desk, message))
+
+
+def answers(desk: Desk, message: Message) -> list[ToolAnswer]:
     """Check every call before any of them acts, then answer every one, in order."""
     jobs = [_checked(desk, message, call) for call in message.tool_calls()]
     deadline = desk.clock() + INLINE_SECONDS
-    return messages.tool_results(job if isinstance(job, ToolAnswer) else _taken(desk, job, deadline) for job in jobs)
+    return [job if isinstance(job, ToolAnswer) else _taken(desk, job, deadline) for job in jobs]
 
 
 def refuse_all(_desk: Desk, message: Message) -> dict[str, Any]:

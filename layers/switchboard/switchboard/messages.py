@@ -15,6 +15,7 @@ MAX_DEPTH = 64
 MAX_DIGITS = 38  # of a number in DynamoDB
 MAX_TEXT = 16 * 1024  # of a tool's result; all of it stays in the model's context for the rest of the call
 HOOK_CALL_ID = "hook-function-call"  # the constant id of tool calls that Vapi's hooks fire
+LEGACY_CALL_ID = "function-call"  # stands for the id that the old `function-call` message does not have
 
 # The last quote is optional: looking for it again behind every quote of an unclosed text would take for ever.
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
@@ -130,6 +131,8 @@ class Message:
         return [_tool_call(entry) for entry in self._tool_entries()]
 
     def _tool_entries(self) -> list[dict[str, Any]]:
+        if legacy := _object(self.body.get("functionCall")):
+            return [{"id": LEGACY_CALL_ID, "function": legacy}]
         for name in ("toolCallList", "toolCalls"):
             if entries := _objects(self.body.get(name)):
                 return entries
@@ -288,6 +291,13 @@ def _result(answer: ToolAnswer) -> dict[str, Any]:
     return entry
 
 
+def legacy_result(answers: Iterable[ToolAnswer]) -> dict[str, Any]:
+    """The answer to the old `function-call`: one result, no id."""
+    for answer in answers:
+        return {"result": one_line(answer.error or answer.spoken or answer.result)}
+    return {}
+
+
 def one_line(text: str, limit: int = MAX_TEXT) -> str:
     """Vapi drops a result with a line break, so white space and control characters become single spaces."""
     return " ".join(_CONTROL.sub(" ", text).split())[:limit]
@@ -337,8 +347,13 @@ def assistant_fields(assistant: Assistant) -> dict[str, Any]:
 
 
 def destination_answer(destination: Mapping[str, Any] | None, words: str) -> dict[str, Any]:
-    """The answer to a destination request: where to, or in `words` why not."""
+    """The answer to `transfer-destination-request`: where to, or in `words` why not."""
     return {"destination": dict(destination)} if destination else {"error": one_line(words)}
+
+
+def handoff_answer(destination: Mapping[str, Any] | None, words: str) -> dict[str, Any]:
+    """The answer to `handoff-destination-request`: here the destination must be there, and an empty one is none."""
+    return {"destination": dict(destination)} if destination else {"destination": {}, "error": one_line(words)}
 
 
 def canonical(arguments: Mapping[str, Any] | Sequence[Any]) -> bytes:

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from switchboard import calls, control, gateway, legs, messages, signatures, twiml
-from switchboard.budget import Overrun, limit
-from switchboard.desk import ASSISTANT_SECONDS, Agent, Caller, webhook_url
+from switchboard import calls, control, gateway, legs, lookups, messages, signatures, twiml
+from switchboard.desk import Agent, Caller, webhook_url
 from switchboard.errors import MessageRefused, Refused, RemoteError, SignatureRefused, SwitchboardError, Unavailable
 from switchboard.messages import Assistant, Refusal, Transfer
+from switchboard.queue import Queue
 from switchboard.secrets import PUBLIC_BASE_URL, TWILIO_AUTH_TOKEN, VAPI_API_KEY, Secrets
 from switchboard.settings import Settings
 from switchboard.store import Store
@@ -33,6 +33,7 @@ class Exchange(NamedTuple):
     settings: Settings
     secrets: Secrets
     store: Store
+    live_queue: Queue
     vapi: Vapi
     agent: Agent
     clock: Callable[[], float] = time.time
@@ -91,7 +92,7 @@ def answer_call(exchange: Exchange, event: Mapping[str, Any]) -> dict[str, Any]:
         return gateway.xml(_document(exchange, fields, started))
     except RemoteError as error:
         return apologise(exchange.settings.apology, "vapi", error.reason)
-    except (SwitchboardError, Overrun) as error:
+    except SwitchboardError as error:
         return apologise(exchange.settings.apology, "unavailable", type(error).__name__)
     except Exception as error:  # noqa: BLE001 - whatever is broken, the caller hears words and not a dead line
         return apologise(exchange.settings.apology, "error", type(error).__name__)
@@ -112,21 +113,22 @@ def _document(exchange: Exchange, fields: Mapping[str, str], started: float) -> 
         if "twiml" not in opened:
             raise RemoteError("asked_already")
         return str(opened["twiml"])
-    with limit(ASSISTANT_SECONDS):
-        decision = exchange.agent.assistant(_caller(exchange, fields))
-    match decision:
+    caller = Caller(fields.get("From", ""), fields.get("To", ""), call_sid, webhook_url(exchange.secrets))
+    choice = lookups.choose(exchange.agent, caller, exchange.settings, call_sid)
+    match choice.decision:
         case Refusal(words):
             return twiml.say_and_hang_up(words)
         case Transfer(number, words):
             return twiml.dial(number, words)
-    return _connect(exchange, fields, decision, started)
+        case Assistant() as assistant:
+            call_id, document = _connect(exchange, fields, assistant, started)
+    if choice.late:
+        waiting = lookups.Waiting(exchange.store, exchange.live_queue, exchange.settings, exchange.clock)
+        lookups.continue_later(waiting, call_id, caller)
+    return document
 
 
-def _caller(exchange: Exchange, fields: Mapping[str, str]) -> Caller:
-    return Caller(fields.get("From", ""), fields.get("To", ""), fields["CallSid"], webhook_url(exchange.secrets))
-
-
-def _connect(exchange: Exchange, fields: Mapping[str, str], assistant: Assistant, started: float) -> str:
+def _connect(exchange: Exchange, fields: Mapping[str, str], assistant: Assistant, started: float) -> tuple[str, str]:
     call_sid = fields["CallSid"]
     left = exchange.settings.voice_budget - MARGIN - (exchange.clock() - started)
     call = exchange.vapi.create_call(
@@ -143,7 +145,7 @@ def _connect(exchange: Exchange, fields: Mapping[str, str], assistant: Assistant
         warn("call not recorded", call_id=call_id, call_sid=call_sid, code=str(error))
     count(Count.INBOUND_ANSWERED)
     log("caller connected", call_id=call_id, call_sid=call_sid)
-    return document
+    return call_id, document
 
 
 def call_request(settings: Settings, fields: Mapping[str, str], assistant: Assistant) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
 from switchboard.errors import ConditionFailed, SwitchboardError
-from switchboard.messages import HOOK_CALL_ID, Message, ToolCall, canonical
+from switchboard.messages import HOOK_CALL_ID, LEGACY_CALL_ID, Message, ToolCall, canonical
 from switchboard.store import Check, Item, Key, Put, Store, Update
 
 VERSION = 1
@@ -78,6 +78,7 @@ class Row(NamedTuple):
     delivery: Delivery = Delivery.NONE
     delivery_owner: str = ""
     delivery_tries: int = 0
+    quiet: bool = False
 
     @property
     def call_id(self) -> str:
@@ -113,9 +114,9 @@ def _open(key: Key, due: int) -> Item:
 
 
 def row_key(message: Message, call: ToolCall, digest: str) -> Key:
-    """Where a tool call is stored. Ids are unique within a call, except the constant one of Vapi's hooks."""
+    """Where a tool call is stored. Ids are unique within a call, except the constant ones."""
     sk = f"TOOL#{call.id}"
-    if call.id == HOOK_CALL_ID:
+    if call.id in (HOOK_CALL_ID, LEGACY_CALL_ID):
         sk = f"{sk}#{call.name}#{digest[:16]}#{message.timestamp}"
     return Key(f"CALL#{message.call_id}", sk)
 

@@ -8,7 +8,7 @@ a refused request writes nothing and reaches no handler.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from switchboard import calls, gateway, lanes, messages, signatures
+from switchboard import calls, gateway, lanes, lookups, messages, signatures
 from switchboard.budget import Overrun, limit
 from switchboard.desk import ASSISTANT_SECONDS, Caller, Desk, webhook_url
 from switchboard.errors import MessageRefused, Refused, SignatureRefused, Unavailable
@@ -90,22 +90,14 @@ def _unavailable(error: Unavailable) -> dict[str, Any]:
 
 
 def _assistant_request(desk: Desk, message: Message) -> dict[str, Any]:
-    calls.open_session(desk.store, message, desk.settings, desk.clock())
     caller = Caller(message.customer_number, message.dialled_number, message.call_sid, webhook_url(desk.secrets))
-    try:
-        with limit(ASSISTANT_SECONDS):
-            return messages.assistant_answer(desk.agent.assistant(caller))
-    except Overrun:
-        warn("the agent took too long to choose an assistant", call_id=message.call_id)
-    except Exception as error:  # noqa: BLE001 - the agent's own code: whatever it raises, a caller is waiting
-        warn("the agent could not choose an assistant", call_id=message.call_id, code=type(error).__name__)
-    return _fallback_assistant(desk, message)
-
-
-def _fallback_assistant(desk: Desk, _message: Message) -> dict[str, Any]:
-    if fallback := desk.settings.fallback_assistant_id or desk.settings.assistant_id:
-        return messages.assistant_answer(messages.Assistant(id=fallback))
-    return messages.assistant_answer(messages.Refusal(desk.settings.apology))
+    choice = lookups.choose(desk.agent, caller, desk.settings, message.call_id)
+    decided = messages.assistant_answer(choice.decision)
+    answer = calls.keep_answer(desk.store, message.call_id, decided, desk.clock())
+    if choice.late and message.call_id:
+        waiting = lookups.Waiting(desk.store, desk.live_queue, desk.settings, desk.clock)
+        lookups.continue_later(waiting, message.call_id, caller)
+    return answer
 
 
 def _status_update(desk: Desk, message: Message) -> dict[str, Any]:
@@ -142,30 +134,54 @@ def _hang(_desk: Desk, message: Message) -> dict[str, Any]:
     return {}
 
 
-def _destination_request(desk: Desk, message: Message) -> dict[str, Any]:
+def _transfer_destination(desk: Desk, message: Message) -> dict[str, Any]:
+    return messages.destination_answer(_destination(desk, message), NO_DESTINATION)
+
+
+def _handoff_destination(desk: Desk, message: Message) -> dict[str, Any]:
+    return messages.handoff_answer(_destination(desk, message), NO_DESTINATION)
+
+
+def _destination(desk: Desk, message: Message) -> Mapping[str, Any] | None:
+    return _agents_own(message, desk.agent.destination)
+
+
+def _agents_own[T](message: Message, ask: Callable[[Message], T]) -> T | None:
+    """Ask the agent's code; None where it fails or takes too long, for somebody is waiting."""
     try:
         with limit(ASSISTANT_SECONDS):
-            destination = desk.agent.destination(message)
-    except (Exception, Overrun) as error:  # noqa: BLE001 - the agent's own code: a caller is waiting
-        warn("the agent could not choose a destination", call_id=message.call_id, code=type(error).__name__)
-        destination = None
-    return messages.destination_answer(destination, NO_DESTINATION)
+            return ask(message)
+    except (Exception, Overrun) as error:  # noqa: BLE001 - whatever the agent's code raises, an answer is due
+        warn("the agent could not answer", message_type=message.type[:40], code=type(error).__name__)
+        return None
 
 
-def _no_destination(_desk: Desk, _message: Message) -> dict[str, Any]:
-    return messages.destination_answer(None, NO_DESTINATION)
+def _request(desk: Desk, message: Message) -> dict[str, Any]:
+    """The agent's answer to one of Vapi's rarer requests, or one that is valid and changes nothing."""
+    ask = desk.agent.answers.get(message.type)
+    given = _agents_own(message, ask) if ask else None
+    return dict(given) if given is not None else dict(EMPTY_ANSWERS[message.type])
 
 
-def _knowledge_base_request(_desk: Desk, _message: Message) -> dict[str, Any]:
-    return {"documents": []}
+def _function_call(desk: Desk, message: Message) -> dict[str, Any]:
+    return messages.legacy_result(lanes.answers(desk, message))
 
+
+# What Vapi reads as "no" or "nothing": the shapes are required by its schemas.
+EMPTY_ANSWERS: dict[str, dict[str, Any]] = {
+    "knowledge-base-request": {"documents": []},
+    "call.endpointing.request": {"timeoutSeconds": 0.5},
+    "campaign.predial": {"eligible": False},
+    "voice-request": {"data": ""},
+}
 
 HANDLERS: dict[str, Handler] = {
     "assistant-request": _assistant_request,
     "tool-calls": lanes.take,
-    "transfer-destination-request": _destination_request,
-    "handoff-destination-request": _destination_request,
-    "knowledge-base-request": _knowledge_base_request,
+    "function-call": _function_call,
+    "transfer-destination-request": _transfer_destination,
+    "handoff-destination-request": _handoff_destination,
+    **dict.fromkeys(EMPTY_ANSWERS, _request),
     "status-update": _status_update,
     "end-of-call-report": _end_of_call_report,
     "speech-update": _speech_update,
@@ -179,8 +195,5 @@ ABOUT_A_CALL = frozenset({"status-update", "end-of-call-report", "speech-update"
 
 # Somebody waits for these answers, so an outage of ours is answered too. For all others 503 lets Vapi try again.
 WHEN_DOWN: dict[str, Handler] = {
-    "assistant-request": _fallback_assistant,
     "tool-calls": lanes.refuse_all,
-    "transfer-destination-request": _no_destination,
-    "handoff-destination-request": _no_destination,
 }

@@ -12,15 +12,16 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from switchboard import delivery, toolcalls
+from switchboard import delivery, lookups, toolcalls
 from switchboard.budget import Overrun, limit
 from switchboard.delivery import Speaker
+from switchboard.desk import Agent
 from switchboard.messages import one_line
 from switchboard.queue import Queue, Ticket
 from switchboard.store import Key, Store
 from switchboard.telemetry import Count, count, log, warn
 from switchboard.toolcalls import Delivery, Row, State
-from switchboard.tools import Call, DefiniteFailure, Tool, Toolbox, ToolError, WrongArguments
+from switchboard.tools import Call, DefiniteFailure, Tool, ToolError, WrongArguments
 
 GRACE = 2.0  # seconds between the end of an attempt and the moment when somebody else may take over
 MAX_DELAY = 900  # seconds, of one SQS message
@@ -31,9 +32,9 @@ EXPIRED_WORDS = "It took too long and was not done. Apologise, and offer to try 
 
 
 class Bench(NamedTuple):
-    """What the work needs: the tools, the table, this lane's queue, and the way back into the call."""
+    """What the work needs: the agent, the table, this lane's queue, and the way back into the call."""
 
-    toolbox: Toolbox
+    agent: Agent
     store: Store
     queue: Queue
     speaker: Speaker
@@ -55,7 +56,7 @@ def work(bench: Bench, ticket: Ticket, receipt: str, remaining: Callable[[], flo
 
 
 def _run(bench: Bench, row: Row, receipt: str, remaining: Callable[[], float]) -> Row | None:
-    tool = bench.toolbox.get(row.tool)
+    tool = lookups.tool(bench.agent) if row.tool == lookups.NAME else bench.agent.tools.get(row.tool)
     if tool is None:
         # Removed by a deployment after it was accepted: let its deadline close it, and say what is missing.
         warn("tool does not exist any more", tool=row.tool, call_id=row.call_id)
