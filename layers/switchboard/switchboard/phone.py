@@ -18,12 +18,13 @@ from switchboard.queue import Queue
 from switchboard.secrets import PUBLIC_BASE_URL, TWILIO_AUTH_TOKEN, VAPI_API_KEY, Secrets
 from switchboard.settings import Settings
 from switchboard.store import Store
-from switchboard.telemetry import Count, count, log, warn
+from switchboard.telemetry import Count, Seldom, count, log, warn
 from switchboard.vapi import Vapi
 
 _CALL_SID = re.compile(r"CA[0-9a-f]{32}", re.ASCII)
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 _CALL_ID = re.compile(r"[A-Za-z0-9_\-]{1,100}", re.ASCII)
+refusals = Seldom()
 MARGIN = 1.0  # seconds kept for storing and answering after Vapi has answered
 
 
@@ -75,7 +76,7 @@ def take_in(line: Line, event: Mapping[str, Any]) -> dict[str, str]:
 def refuse(refused: Refused) -> dict[str, Any]:
     """Twilio's requests are refused with 403 whatever is wrong with them; only too large a body says so."""
     count(Count.SIGNATURE_REFUSED if isinstance(refused, SignatureRefused) else Count.MESSAGE_REFUSED, refused.reason)
-    log("phone request refused", reason=refused.reason)
+    refusals.log("phone request refused", reason=refused.reason)
     return gateway.refusal(413 if refused.status == 413 else 403)
 
 

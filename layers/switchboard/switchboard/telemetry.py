@@ -3,6 +3,7 @@
 Phone numbers, words, arguments, URLs and secrets are in no field of the allow-list, so they cannot reach a log.
 """
 
+import time
 from collections.abc import Callable
 from enum import StrEnum
 from functools import wraps
@@ -63,6 +64,21 @@ metrics = Metrics(namespace=NAMESPACE)
 def log(event: str, /, **fields: Any) -> None:
     """Write one line about what happened. A field that is not allowed is left out, and its name is said instead."""
     logger.info(event, stacklevel=3, extra=_allowed(fields))
+
+
+class Seldom:
+    """Lets through one line a second, so that a flood of bad requests cannot become a flood of paid log lines."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = float("-inf")
+
+    def log(self, event: str, /, **fields: Any) -> None:
+        """Write the line, unless one was written less than a second ago. Metrics count what is left out."""
+        now = self._clock()
+        if now - self._last >= 1:
+            self._last = now
+            logger.info(event, stacklevel=3, extra=_allowed(fields))
 
 
 def warn(event: str, /, **fields: Any) -> None:

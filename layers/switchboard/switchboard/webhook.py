@@ -14,10 +14,12 @@ from switchboard.desk import ASSISTANT_SECONDS, Caller, Desk, webhook_url
 from switchboard.errors import MessageRefused, Refused, SignatureRefused, Unavailable
 from switchboard.messages import Message
 from switchboard.secrets import VAPI_WEBHOOK
-from switchboard.telemetry import Count, count, log, warn
+from switchboard.telemetry import Count, Seldom, count, log, warn
 
 NO_DESTINATION = "Nobody can be reached at the moment. Offer to take a message instead."
 
+
+refusals = Seldom()
 
 Handler = Callable[[Desk, Message], dict[str, Any]]
 
@@ -29,11 +31,11 @@ def respond(desk: Desk, event: Mapping[str, Any]) -> dict[str, Any]:
         message = take_in(desk, gateway.read(event))
     except SignatureRefused as refused:
         count(Count.SIGNATURE_REFUSED, refused.reason)
-        log("signature refused", reason=refused.reason)
+        refusals.log("signature refused", reason=refused.reason)
         return gateway.refusal(refused.status)
     except Refused as refused:
         count(Count.MESSAGE_REFUSED, refused.reason)
-        log("message refused", reason=refused.reason, status=refused.status)
+        refusals.log("message refused", reason=refused.reason, status=refused.status)
         return gateway.refusal(refused.status)
     except Unavailable as error:
         return _unavailable(error)
