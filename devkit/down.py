@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from devkit.stack import Stack, configured_port
+from devkit.stack import Stack
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,6 +13,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(_args: argparse.Namespace) -> int:
     """Stop it; nothing running is fine too."""
-    stopped = Stack(configured_port(), background=True).stop()
+    stopped = Stack(background=True).stop()
     sys.stdout.write("stopped\n" if stopped else "nothing was running\n")
     return 0

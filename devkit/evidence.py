@@ -8,7 +8,7 @@ from devkit import development
 from devkit.player import FORGED_REASON, Played, speaks
 from devkit.server_messages import CANARY
 from devkit.timeline import Promise
-from switchboard.desk import ASSISTANT_SECONDS
+from devkit.wire import ASSISTANT_REQUEST_SECONDS
 from switchboard.toolcalls import Delivery, Row, State
 
 RETENTION_SECONDS = 24 * 3600  # the template's default
@@ -104,9 +104,9 @@ def _assistant_chosen(seen: Evidence) -> Promise:
     asked = next(one for one in seen.played.exchanges if one.message["message"]["type"] == "assistant-request")
     seconds = asked.deliveries[0].seconds
     return Promise(
-        f"assistant-request is answered by the agent, within {ASSISTANT_SECONDS:g} s",
+        f"assistant-request is answered by the agent, before Vapi gives up at {ASSISTANT_REQUEST_SECONDS:g} s",
         f"{asked.deliveries[0].status}, {seconds:.2f} s",
-        asked.accepted and seconds < ASSISTANT_SECONDS,
+        asked.accepted and seconds < ASSISTANT_REQUEST_SECONDS,
     )
 
 

@@ -8,11 +8,11 @@ from devkit.vapi_fake import VapiFake
 
 
 class Fakes:
-    """The fake Vapi on `port` and the fake Twilio on the next one, on loopback."""
+    """The fake Vapi on `port` and the fake Twilio on the next one, on loopback; port 0 takes two free ones."""
 
     def __init__(self, port: int) -> None:
         self.vapi = VapiFake(port)
-        self.twilio = TwilioFake(port + 1)
+        self.twilio = TwilioFake(port + 1 if port else 0)
 
     def start(self) -> None:
         """Serve both, or neither."""

@@ -47,15 +47,16 @@ class Function:
         local: Path = facts.LOCAL,
     ) -> None:
         self._function = Built(build_dir).function(name)
-        self._log = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed in `close`
         self._sandbox = Sandbox(
             code=self._function.code,
             layers=merged_layers(build_dir, self._function.layers),
             runtime=local / "runtime",
             bubblewrap=bubblewrap() if sandboxed else None,
         )
+        rie = _rie(local)
         self._port, api_port = _free_ports(2)
-        self._process = self._start(_rie(local), api_port, self._environment(env or {}))
+        self._log = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed in `close`
+        self._process = self._start(rie, api_port, self._environment(env or {}))
         self._await()
 
     def __enter__(self) -> Self:
@@ -149,12 +150,17 @@ def merged_layers(build_dir: Path, layers: tuple[Path, ...]) -> Path:
         home.parent.mkdir(exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=home.parent))
         for layer in layers:
-            shutil.copytree(layer, made, symlinks=True, dirs_exist_ok=True, copy_function=os.link)
+            shutil.copytree(layer, made, symlinks=True, dirs_exist_ok=True, copy_function=_link)
         try:
             made.rename(home)
         except OSError:  # somebody else was faster
             shutil.rmtree(made)
     return home.resolve()
+
+
+def _link(source: str, target: str) -> None:
+    Path(target).unlink(missing_ok=True)  # of the layer below
+    os.link(source, target)
 
 
 def read_env(path: Path, name: str) -> dict[str, str]:

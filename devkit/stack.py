@@ -43,7 +43,7 @@ class Stack:
         background: bool = False,
         progress: Progress = lambda line: None,
     ) -> None:
-        self.port = port or configured_port()
+        self.port = port or facts.configured_port()
         self.facts: dict[str, Any] = {}
         self.fakes: fakes.Fakes | None = None
         self._root = root
@@ -117,8 +117,7 @@ class Stack:
         if self._owned:
             shutil.rmtree(self._work, ignore_errors=True)
             self._facts_file.unlink(missing_ok=True)
-            if (facts.read(self._local / facts.NAME) or {}).get("port") == self.port:
-                (self._local / facts.NAME).unlink()
+            facts.withdraw(self.port, self._local)
         self._owned = False
         return ran
 
@@ -223,8 +222,9 @@ class Stack:
             "routes": wired.routes,
             "region": development.REGION,
         }
-        for path in (self._facts_file, *([self._local / facts.NAME] if self._background else [])):
-            facts.write(path, self.facts)
+        facts.write(self._facts_file, self.facts)
+        if self._background:
+            facts.announce(self.facts, self._local)
         self._say(f"ready: {', '.join(wired.routes)}")
 
     def _parameters(self) -> dict[str, str]:
@@ -296,21 +296,13 @@ class Stack:
 
     @property
     def _facts_file(self) -> Path:
-        return self._local / f"stack-{self.port}.json"
+        return facts.file(self._local, self.port)
 
     def _log(self, name: str) -> Path:
         return self._local / f"{name}-{self.port}.log"
 
     def _pid(self, name: str) -> Path:
         return facts.pid_file(self._local, name, self.port)
-
-
-def configured_port() -> int:
-    """The emulator's port: environment variable SWITCHBOARD_PORT, else the usual one."""
-    text = os.environ.get("SWITCHBOARD_PORT", "").strip() or str(development.PORT)
-    if not text.isdecimal() or not 1024 <= int(text) <= 65535 - len(ROLES):
-        raise UserError(f"SWITCHBOARD_PORT must be a port from 1024 to {65535 - len(ROLES)}, not {text!r}")
-    return int(text)
 
 
 def _listening(port: int) -> bool:

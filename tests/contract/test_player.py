@@ -1,15 +1,19 @@
 """A player, both fakes and a stand-in for a backend that answers by hand: whole calls without a stack."""
 
+import argparse
 import json
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import yaml
 
-from devkit import development, server_messages
-from devkit.loopback import Answer, Loopback, Request
+from devkit import development, facts, server_messages, simulate
+from devkit.errors import UserError
+from devkit.loopback import DOOR, Answer, Loopback, Request
 from devkit.player import FORGED_REASON, Played, Player
 from devkit.script import parse
 from devkit.twilio_fake import TwilioFake
@@ -351,6 +355,26 @@ def test_results_are_heard_in_the_order_of_the_script_whatever_the_order_of_thei
     assert said == ["Accepted.", "First.", "Second."]
 
 
+def test_what_was_said_once_is_heard_once(house: House) -> None:
+    house.backend.accept_and_speak({"type": "say", "content": "Thursday."})
+    steps = [{"tool": {"name": "t"}}, {"hear": "thursday"}, {"hear": {"contains": "thursday", "within": 0.2}}]
+
+    assert house.play(BYPASS, *steps).unmet == ["“thursday” was not spoken into the call within 0.2 s"]
+
+
+def test_what_another_call_hears_is_not_heard(house: House) -> None:
+    def answer(message: dict[str, Any]) -> Answer:
+        other = httpx.post(house.vapi.url + DOOR + "calls", json={"customer": {"number": "+15555550199"}}).json()
+        httpx.post(other["monitor"]["controlUrl"], json={"type": "say", "content": "Thursday."})
+        return result("Accepted.")(message)
+
+    house.backend.answers["tool-calls"] = answer
+    played = house.play(BYPASS, {"tool": {"name": "t"}}, {"hear": {"contains": "thursday", "within": 0.2}})
+
+    assert played.unmet == ["“thursday” was not spoken into the call within 0.2 s"]
+    assert played.deliveries == []
+
+
 def test_a_caller_who_finds_nothing_to_interrupt_speaks_all_the_same(house: House) -> None:
     house.backend.answers["tool-calls"] = lambda _: Answer(500, {})
     house.play(BYPASS, {"tool": {"name": "t"}}, {"caller": "Hello?", "interrupts": True}, {"hangup": "caller"})
@@ -387,3 +411,71 @@ def test_the_canary_of_credentials_is_in_every_message(house: House) -> None:
     house.play(BYPASS, {"caller": "Hi."}, {"hangup": "caller"}, "report")
 
     assert all(server_messages.CANARY in json.dumps(one) for one in house.backend.messages)
+
+
+@pytest.fixture
+def command(house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
+    """`switchboard simulate` with a script of these steps, on the house as if `make up` had left it running."""
+    stack = {"api_url": house.backend.url, "host": HOST, "vapi_url": house.vapi.url, "twilio_url": house.twilio.url}
+    monkeypatch.setattr(facts, "running", lambda: stack)
+
+    def run(steps: list[Any], *options: str) -> int:
+        path = tmp_path / "call.yaml"
+        path.write_text(yaml.safe_dump({"call": IMPORTED, "steps": steps}))
+        parser = argparse.ArgumentParser()
+        simulate.arguments(parser)
+        return simulate.run(parser.parse_args([str(path), *options]))
+
+    house.backend.answers["assistant-request"] = lambda _: Answer(200, {"assistantId": "a"})
+    return run
+
+
+def test_the_command_prints_the_timeline_and_says_that_all_is_well(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = command([{"assistant": "Hello."}, {"hangup": "caller"}])
+    shown = capsys.readouterr().out
+
+    assert code == 0
+    assert "“Hello.”" in shown
+    assert shown.endswith("Everything went as the script says.\n")
+
+
+def test_the_command_fails_when_something_went_otherwise(
+    house: House, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.backend.answers["transcript"] = lambda _: Answer(500, {})
+
+    assert command([{"caller": "Hello."}, {"hangup": "caller"}]) == 1
+    assert "1 not as it should be" in capsys.readouterr().out
+
+
+def test_the_command_duplicates_on_request(house: House, command: Callable[..., int]) -> None:
+    assert command([{"hangup": "caller"}], "--duplicate") == 0
+    assert house.backend.types() == [
+        *["assistant-request"] * 2,
+        *["status-update in-progress"] * 2,
+        *["status-update ended"] * 2,
+    ]
+
+
+def test_the_command_signs_by_the_scheme_that_it_is_given(house: House, command: Callable[..., int]) -> None:
+    assert command([{"hangup": "caller"}], "--scheme", "bearer") == 1  # the stand-in wants vapi-hmac
+    assert house.backend.messages == []
+    with pytest.raises(UserError, match="cannot sign as standard-webhooks: the secret is not base64"):
+        command([{"hangup": "caller"}], "--scheme", "standard-webhooks")
+
+
+def test_the_command_plays_against_another_backend_on_this_machine_only(
+    house: House, command: Callable[..., int]
+) -> None:
+    assert command([{"hangup": "caller"}], "--base-url", house.backend.url) == 0
+    with pytest.raises(UserError, match="refusing to touch"):
+        command([{"hangup": "caller"}], "--base-url", "https://api.example.com")
+
+
+def test_the_command_says_that_nothing_answers(house: House, command: Callable[..., int]) -> None:
+    house.vapi.stop()
+
+    with pytest.raises(UserError, match="start it with `make up`"):
+        command([{"hangup": "caller"}])

@@ -16,6 +16,9 @@ from devkit.loopback import DOOR
 from devkit.server_messages import Conversation
 from devkit.vapi_fake import CALL_FIELDS, VapiFake, command_fault, order_faults
 from devkit.vapi_spec import Spec
+from switchboard.messages import Assistant
+from switchboard.phone import call_request
+from switchboard.settings import Settings
 
 ORDER: dict[str, Any] = {
     "phoneNumberId": development.PHONE_NUMBER_ID,
@@ -147,6 +150,16 @@ def test_an_order_may_have_the_published_fields_and_the_one_that_is_not_publishe
     assert set(spec.schemas["CreateCallDTO"]["properties"]) | {"phoneCallProviderBypassEnabled"} == CALL_FIELDS
 
 
+@pytest.mark.parametrize("number", ["+15555550134", "anonymous", "", "+266696687"])
+def test_the_calls_that_this_project_asks_for_are_taken(spec: Spec, settings: Settings, number: str) -> None:
+    fields = {"From": number, "CallSid": "CA" + "1" * 32}
+    for assistant in (Assistant(id=development.ASSISTANT_ID), Assistant(config={"name": "Desk"})):
+        order = call_request(settings, fields, assistant)
+
+        assert order_faults(order) == []
+        assert spec.faults("CreateCallDTO", order) == []
+
+
 @pytest.mark.parametrize(
     "key", ["", "Bearer", "Bearer wrong", f"Basic {development.VAPI_API_KEY}", f"Bearer {development.VAPI_PUBLIC_KEY}"]
 )
@@ -251,13 +264,13 @@ def test_a_live_call_is_controlled_without_a_key_and_the_command_is_written_down
 
 def test_a_call_that_ended_or_never_was_cannot_be_controlled(vapi: VapiFake) -> None:
     url = make(vapi)["monitor"]["controlUrl"]
+    assert httpx.get(url).status_code == 404
     statuses = [httpx.post(one, json=SAY).status_code for one in (url, url.replace("-", "", 1))]
     ending = httpx.post(url, json={"type": "end-call"}).status_code
     after = httpx.post(url, json=SAY).status_code
 
     assert statuses == [200, 404]
     assert (ending, after) == (200, 404)
-    assert httpx.get(url).status_code == 404
 
 
 @pytest.mark.parametrize("holder", ["assistant", "assistantOverrides"])

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from devkit import development
-from devkit.stack import ROLES, Stack
+from devkit.facts import PORTS
+from devkit.stack import Stack
 
 FIRST_PORT = 4700  # not the one of `make up`, which may run beside the tests
 STEP = 10
@@ -22,7 +23,7 @@ DEADLINE = 30  # seconds
 def free_port() -> int:
     """The first of as many free ports in a row as a stack needs."""
     for first in range(FIRST_PORT, 65000, STEP):
-        if all(is_free(port) for port in range(first, first + len(ROLES))):
+        if all(is_free(port) for port in range(first, first + PORTS)):
             return first
     raise AssertionError("no free ports")
 

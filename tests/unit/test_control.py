@@ -94,8 +94,20 @@ def test_a_simulator_on_loopback_is_spoken_to_from_a_laptop_only(host: str) -> N
 
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1", "127.0.0.1:", "127.0.0.1:8", "127.0.0.1:456789", "127.0.0.2:4567", "localhost:4567", "127x0.0.1:4567"]
-    + ["0.0.0.0:4567", "[::1]:4567", "10.0.0.1:4567", "127.0.0.1:4567@example.com", "127.0.0.1:\u0664\u0665"],
+    [
+        "127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:8",
+        "127.0.0.1:456789",
+        "127.0.0.2:4567",
+        "127x0.0.1:4567",
+        "0.0.0.0:4567",
+        "10.0.0.1:4567",
+        "[::1]:4567",
+        "localhost:4567",
+        "127.0.0.1:4567@example.com",
+        "127.0.0.1:\u0664\u0665",
+    ],
 )
 def test_nothing_but_that_loopback_address_is_spoken_to_without_tls(host: str) -> None:
     assert control.host(f"http://{host}/{CALL}/control", CALL, local=True) == ""

@@ -1,6 +1,6 @@
 """The demo's own part: it stops what it started, and its exit code is the table's."""
 
-from collections.abc import Iterator
+from argparse import Namespace
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,7 +34,7 @@ class StackStub:
     def client(self, _service: str) -> Any:
         return self
 
-    def get_queue_url(self, QueueName: str) -> dict[str, str]:  # noqa: N803 - boto3's name
+    def get_queue_url(self, QueueName: str) -> dict[str, str]:
         return {"QueueUrl": QueueName}
 
     def get_queue_attributes(self, **_: Any) -> dict[str, dict[str, str]]:
@@ -47,10 +47,10 @@ class PlayedStub:
 
 
 @pytest.fixture
-def stacks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[StackStub]]:
+def stacks(monkeypatch: pytest.MonkeyPatch) -> list[StackStub]:
     monkeypatch.setattr(StackStub, "made", [], raising=False)
     monkeypatch.setattr(demo, "Stack", StackStub)
-    yield StackStub.made
+    return StackStub.made
 
 
 def plays(monkeypatch: pytest.MonkeyPatch, *kept: bool) -> list[str]:
@@ -69,7 +69,7 @@ def test_both_calls_are_played_and_shown(
     stacks: list[StackStub], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = plays(monkeypatch, True, True)
-    code = demo.run(demo.argparse.Namespace())
+    code = demo.run(Namespace())
     shown = capsys.readouterr().out
 
     assert code == 0
@@ -88,7 +88,7 @@ def test_a_broken_promise_of_either_call_fails(
 ) -> None:
     plays(monkeypatch, *kept)
 
-    assert demo.run(demo.argparse.Namespace()) == 1
+    assert demo.run(Namespace()) == 1
     assert "NOT every promise was kept" in capsys.readouterr().out
     assert stacks[0].stopped
 
@@ -97,7 +97,7 @@ def test_a_dead_letter_fails(stacks: list[StackStub], monkeypatch: pytest.Monkey
     plays(monkeypatch, True, True)
     monkeypatch.setattr(StackStub, "dead_letters", 1)
 
-    assert demo.run(demo.argparse.Namespace()) == 1
+    assert demo.run(Namespace()) == 1
 
 
 def test_everything_is_stopped_when_a_call_breaks_off(stacks: list[StackStub], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ def test_everything_is_stopped_when_a_call_breaks_off(stacks: list[StackStub], m
     monkeypatch.setattr(demo, "play", play)
 
     with pytest.raises(KeyboardInterrupt):
-        demo.run(demo.argparse.Namespace())
+        demo.run(Namespace())
     assert stacks[0].stopped
 
 
@@ -115,5 +115,5 @@ def test_a_stack_of_the_users_is_left_alone(stacks: list[StackStub], monkeypatch
     monkeypatch.setattr(StackStub, "running", True)
 
     with pytest.raises(UserError, match="make down"):
-        demo.run(demo.argparse.Namespace())
+        demo.run(Namespace())
     assert not stacks[0].stopped

@@ -8,15 +8,15 @@ import pytest
 
 from devkit import development, facts, processes, sam
 from devkit.errors import UserError
-from devkit.stack import Stack, configured_port
+from devkit.stack import Stack
 
 
 def test_the_port_is_the_usual_one_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SWITCHBOARD_PORT", raising=False)
-    assert configured_port() == development.PORT
+    assert facts.configured_port() == development.PORT
 
     monkeypatch.setenv("SWITCHBOARD_PORT", " 4700 ")
-    assert configured_port() == 4700
+    assert facts.configured_port() == 4700
 
 
 @pytest.mark.parametrize("text", ["http", "-1", "80", "65534", "4566.5"])
@@ -24,7 +24,7 @@ def test_a_port_that_cannot_be_used_is_refused(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("SWITCHBOARD_PORT", text)
 
     with pytest.raises(UserError, match="SWITCHBOARD_PORT"):
-        configured_port()
+        facts.configured_port()
 
 
 def test_no_way_to_a_real_account_reaches_sam(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -59,7 +59,10 @@ def test_missing_tools_are_told_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", '{"port": 4566}'])
-def test_without_a_running_stack_there_are_no_facts(tmp_path: Path, text: str | None) -> None:
+def test_without_a_running_stack_there_are_no_facts(
+    tmp_path: Path, text: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SWITCHBOARD_PORT", raising=False)
     if text is not None:
         (tmp_path / facts.NAME).write_text(text)
 
@@ -67,11 +70,53 @@ def test_without_a_running_stack_there_are_no_facts(tmp_path: Path, text: str | 
         facts.running(tmp_path)
 
 
-def test_the_facts_of_a_running_stack_are_found(tmp_path: Path) -> None:
-    facts.write(tmp_path / facts.NAME, {"port": 4566})
-    processes.record(facts.pid_file(tmp_path, "emulator", 4566), os.getpid())
+def announced(local: Path, port: int) -> None:
+    """Let a stack run on `port`, for which this process stands in."""
+    facts.write(facts.file(local, port), {"port": port})
+    processes.record(facts.pid_file(local, "emulator", port), os.getpid())
+    facts.announce({"port": port}, local)
+
+
+def test_the_first_stack_in_the_background_is_the_one_that_commands_talk_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SWITCHBOARD_PORT", raising=False)
+    announced(tmp_path, 4566)
+    announced(tmp_path, 4700)
 
     assert facts.running(tmp_path) == {"port": 4566}
+    facts.withdraw(4700, tmp_path)
+    assert facts.running(tmp_path) == {"port": 4566}
+    facts.withdraw(4566, tmp_path)
+    announced(tmp_path, 4700)
+    assert facts.running(tmp_path) == {"port": 4700}
+
+
+def test_another_stack_is_chosen_by_its_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    announced(tmp_path, 4566)
+    announced(tmp_path, 4700)
+    monkeypatch.setenv("SWITCHBOARD_PORT", "4700")
+
+    assert facts.running(tmp_path) == {"port": 4700}
+
+
+def test_a_stack_that_was_killed_is_no_longer_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SWITCHBOARD_PORT", raising=False)
+    announced(tmp_path, 4566)
+    facts.pid_file(tmp_path, "emulator", 4566).write_text('{"pid": 1, "started": "never"}')
+    announced(tmp_path, 4700)
+
+    assert facts.running(tmp_path) == {"port": 4700}
+
+
+def test_a_stack_in_the_background_is_not_taken_over_by_one_that_would_end_it(tmp_path: Path) -> None:
+    (tmp_path / ".local").mkdir()
+    for name in ("emulator", "fakes"):
+        processes.record(facts.pid_file(tmp_path / ".local", name, 4566), os.getpid())
+
+    with pytest.raises(UserError, match="make down"):
+        Stack(4566, tmp_path).start()
+    assert Stack(4566, tmp_path).running
 
 
 def test_stopping_what_never_ran_touches_nothing(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ import pytest
 
 from devkit import development, server_messages
 from devkit.evidence import RETENTION_SECONDS, Evidence, promises
-from devkit.player import FORGED_REASON, Exchange, Played
+from devkit.player import FORGED_REASON, Played
 from devkit.script import parse
 from devkit.server_messages import CANARY, Conversation, ToolOutcome
 from devkit.timeline import Moment
-from devkit.wire import Sent
+from devkit.wire import Exchange, Sent
 from switchboard.store import Key
 from switchboard.toolcalls import Delivery, Row, State
 
@@ -238,11 +238,11 @@ def test_a_fault_breaks_the_promise_that_it_is_about(break_it: Callable[[Case], 
 
 def test_an_imported_call_promises_an_assistant_in_time() -> None:
     slow, refused = Case("imported"), Case("imported")
-    slow.answer("assistant-request", seconds=3.5)
+    slow.answer("assistant-request", seconds=7.6)
     refused.answer("assistant-request", status=500)
 
     assert [promise.split(" ")[0] for promise in slow.broken()] == ["assistant-request"]
-    assert "assistant-request is answered by the agent, within 3 s" in refused.broken()
+    assert refused.broken()[0].startswith("assistant-request is answered by the agent")
 
 
 def test_a_call_is_settled_when_nothing_of_it_is_unfinished() -> None:

@@ -1,6 +1,7 @@
 """Vapi's messages: every documented and captured shape is read, nothing but strict JSON is, answers are exact."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -50,8 +51,19 @@ def test_a_message_is_an_object_with_a_type() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"[]", b"{}", b"null", b"1", b'"message"', b'[{"message":{"type":"hang"}}]', b'{"message":null}']
-    + [b'{"message":"hang"}', b'{"message":[{"type":"hang"}]}', b'{"type":"hang"}', b'{"Message":{"type":"hang"}}'],
+    [
+        b"[]",
+        b"{}",
+        b"null",
+        b"1",
+        b'"message"',
+        b'[{"message":{"type":"hang"}}]',
+        b'{"message":null}',
+        b'{"message":"hang"}',
+        b'{"message":[{"type":"hang"}]}',
+        b'{"type":"hang"}',
+        b'{"Message":{"type":"hang"}}',
+    ],
 )
 def test_a_body_without_a_message_is_refused(body: bytes) -> None:
     assert refusal_of(body) == "no_message"
@@ -200,7 +212,10 @@ def test_whole_emoji_and_byte_order_marks_inside_texts_are_kept() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**37), 10**37) | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**37), 10**37)
+    | st.floats(allow_nan=False, allow_infinity=False)
     # Every character, halves of pairs too.
     | st.text(st.characters(exclude_categories=())),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -210,12 +225,8 @@ JSON = st.recursive(
 
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_whatever_arrives_is_read_or_refused_as_a_message_and_nothing_else(body: bytes) -> None:
-    try:
-        message = messages.read(body)
-    except MessageRefused as refused:
-        assert refused.status == 400
-    else:
-        assert message.type
+    with suppress(MessageRefused):
+        assert messages.read(body).type
 
 
 @given(JSON)
@@ -282,7 +293,11 @@ def test_no_reader_raises_or_returns_another_kind_of_value(fields: dict[str, Any
         ({"phoneNumber": {"number": "+3"}, "call": {"phoneNumber": {"number": "+4"}}}, "dialled_number", "+3"),
         ({"call": {"phoneNumber": {"number": "+4"}}}, "dialled_number", "+4"),
         ({"call": {}}, "dialled_number", ""),
-        ({"call": {"monitor": {"controlUrl": "https://a.vapi.ai/c/control"}}}, "control_url", "https://a.vapi.ai/c/control"),
+        (
+            {"call": {"monitor": {"controlUrl": "https://a.vapi.ai/c/control"}}},
+            "control_url",
+            "https://a.vapi.ai/c/control",
+        ),
         ({"call": {"monitor": None}}, "control_url", ""),
         ({"call": {"transport": {"callSid": SID}, "phoneCallProviderId": "CA" + "9" * 32}}, "call_sid", SID),
         ({"call": {"transport": {}, "phoneCallProviderId": SID}}, "call_sid", SID),
@@ -363,7 +378,11 @@ SLOT = {"day": "2026-01-05"}
     "fields",
     [
         pytest.param(
-            {"toolCallList": [{"id": "t1", "type": "function", "function": {"name": "f", "arguments": json.dumps(SLOT)}}]},
+            {
+                "toolCallList": [
+                    {"id": "t1", "type": "function", "function": {"name": "f", "arguments": json.dumps(SLOT)}}
+                ]
+            },
             id="openapi: arguments are a text",
         ),
         pytest.param({"toolCallList": [{"id": "t1", "name": "f", "parameters": SLOT}]}, id="events page"),
@@ -394,7 +413,11 @@ SLOT = {"day": "2026-01-05"}
             id="all lists at once are one call",
         ),
         pytest.param(
-            {"toolCallList": [], "toolCalls": None, "toolWithToolCallList": [{"toolCall": {"id": "t1", "name": "f", "arguments": SLOT}}]},
+            {
+                "toolCallList": [],
+                "toolCalls": None,
+                "toolWithToolCallList": [{"toolCall": {"id": "t1", "name": "f", "arguments": SLOT}}],
+            },
             id="empty lists are passed over",
         ),
         pytest.param(

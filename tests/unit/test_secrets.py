@@ -249,9 +249,7 @@ def test_a_check_that_passes_asks_for_nothing_more(ssm: Ssm, secrets: Secrets, c
 
 
 @pytest.mark.parametrize("reason", ["signature_mismatch", "no_secret"])
-def test_a_rotated_secret_is_found_as_soon_as_it_is_used(
-    ssm: Ssm, secrets: Secrets, clock: Clock, reason: str
-) -> None:
+def test_a_rotated_secret_is_found_as_soon_as_it_is_used(ssm: Ssm, secrets: Secrets, clock: Clock, reason: str) -> None:
     assert values(secrets) == ["one"]
     ssm.values[VAPI_WEBHOOK] = listed("one", "two")
     clock.advance(60)
@@ -262,8 +260,15 @@ def test_a_rotated_secret_is_found_as_soon_as_it_is_used(
 
 @pytest.mark.parametrize(
     "reason",
-    ["signature_missing", "signature_malformed", "signature_prefix", "timestamp_stale", "timestamp_future"]
-    + ["timestamp_missing", "message_id_malformed"],
+    [
+        "signature_missing",
+        "signature_malformed",
+        "signature_prefix",
+        "timestamp_missing",
+        "timestamp_stale",
+        "timestamp_future",
+        "message_id_malformed",
+    ],
 )
 def test_what_no_secret_could_mend_is_refused_without_asking(
     ssm: Ssm, secrets: Secrets, clock: Clock, reason: str

@@ -201,7 +201,9 @@ def test_a_laptop_may_send_to_loopback(url: str) -> None:
     assert read(STAGE="local", VAPI_API_URL=url).vapi_url == url
 
 
-@pytest.mark.parametrize("url", ["http://api.vapi.ai", "http://10.0.0.1", "ftp://127.0.0.1", "http://127.0.0.1.example"])
+@pytest.mark.parametrize(
+    "url", ["http://api.vapi.ai", "http://10.0.0.1", "ftp://127.0.0.1", "http://127.0.0.1.example"]
+)
 def test_even_a_laptop_sends_to_nobody_else_without_tls(url: str) -> None:
     assert "must be an https URL" in complaint(STAGE="local", VAPI_API_URL=url)
 

@@ -45,14 +45,16 @@ def test_markup_in_words_is_words() -> None:
 
 @pytest.mark.parametrize(
     "character",
-    ["\x00", "\x08", "\x0b", "\x0c", "\x0e", "\x1f", "\ud800", "\udfff", "\ufffe", "\uffff"],
+    ["\x00", "\x08", "\x0b", "\x0c", "\x0e", "\x1f", "\ud800", "\ufffe", "\uffff"],
 )
 def test_what_no_document_may_hold_is_left_out(character: str) -> None:
     assert verbs(twiml.say_and_hang_up(f"a{character}b"))[0] == ("Say", "ab")
     assert verbs(twiml.dial(f"+1{character}5", f"a{character}b"))[:2] == [("Say", "ab"), ("Dial", "+15")]
 
 
-@pytest.mark.parametrize("character", ["\t", "\n", " ", "~", "\x7f", "\ud7ff", "\ue000", "\ufffd", "\U00010000", "\U0010ffff"])
+@pytest.mark.parametrize(
+    "character", ["\t", "\n", " ", "~", "\x7f", "\ud7ff", "\ue000", "\ufffd", "\U00010000", "\U0010ffff"]
+)
 def test_what_a_document_may_hold_is_kept(character: str) -> None:
     assert verbs(twiml.say_and_hang_up(f"a{character}b"))[0] == ("Say", f"a{character}b")
 
