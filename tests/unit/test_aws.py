@@ -29,6 +29,7 @@ def test_a_client_gives_up_before_a_caller_does(monkeypatch: pytest.MonkeyPatch)
     tries, slowest = config.retries["total_max_attempts"], config.connect_timeout + config.read_timeout
     assert (tries, slowest) == (2, 3)
     assert config.retries["mode"] == "standard"
+    assert config.tcp_keepalive
 
 
 @pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
