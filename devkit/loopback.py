@@ -6,6 +6,7 @@ import errno
 import json
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
@@ -72,7 +73,7 @@ class Answer(NamedTuple):
     content_type: str = JSON
 
 
-class Loopback:
+class Loopback(ABC):
     """A threaded server; `answer` is what a subclass decides. Nothing but loopback is ever bound."""
 
     def __init__(self, port: int) -> None:
@@ -117,9 +118,9 @@ class Loopback:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    @abstractmethod
     def answer(self, request: Request) -> Answer:
         """Decide the answer to one request."""
-        raise NotImplementedError
 
     def record(self, request: Request, answer: Answer) -> dict[str, Any] | None:
         """What is written down of a request, or None for nothing. Never its credentials."""

@@ -236,7 +236,6 @@ class Stack:
             "TwilioApiUrl": f"http://{LOOPBACK}:{self.port + 2}",
             "TwilioAccountSids": development.TWILIO_ACCOUNT_SID,
             "PhoneNumberId": development.PHONE_NUMBER_ID,
-            "AssistantId": development.ASSISTANT_ID,
             "CredentialId": development.CREDENTIAL_ID,
         }
 

@@ -228,6 +228,14 @@ def test_a_background_tool_acts_once_and_its_result_is_given_to_the_call_once(ba
     assert "The appointment is now on Thursday, June 4 at 3:00 PM." in spoken
 
 
+def test_a_ticket_whose_receipt_is_no_longer_good_is_worked_off_all_the_same(backend: Backend) -> None:
+    story = accepted(backend)
+    backend.sqs.delete_message(QueueUrl=backend.env["LIVE_QUEUE_URL"], ReceiptHandle=story.ticket["ReceiptHandle"])
+
+    assert backend.invoke("tool_worker/background_tool.json") == {"batchItemFailures": []}
+    assert backend.appointment()["changes"] == 1
+
+
 def test_an_after_call_tool_waits_for_the_end_of_the_call_and_acts_once(backend: Backend) -> None:
     backend.invoke("vapi_webhook/tool_call.json")
     backend.invoke("vapi_webhook/tool_call_after_call.json")

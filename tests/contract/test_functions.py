@@ -149,6 +149,7 @@ def test_every_function_that_reads_settings_refuses_wrong_ones(name: str) -> Non
     assert (answer["errorType"], answer["errorMessage"]) == ("SettingsError", "TABLE_NAME is not set")
 
 
+WHAT_TO_DO = "nothing answers on 127.0.0.1:9, start the local stack with `make up`"
 UNAVAILABLE = {
     "statusCode": 503,
     "headers": {"content-type": "application/json"},
@@ -164,7 +165,7 @@ def test_without_aws_a_webhook_that_can_be_repeated_is_answered_503_and_the_log_
 
     assert answers == [UNAVAILABLE] * 2
     assert [line["message"] for line in said] == ["unavailable"] * 2
-    assert all(line["code"].startswith("secrets: ") for line in said)
+    assert {line["code"] for line in said} == {f"secrets: {WHAT_TO_DO}"}
 
 
 def test_without_aws_a_caller_hears_the_apology() -> None:
@@ -175,6 +176,7 @@ def test_without_aws_a_caller_hears_the_apology() -> None:
     assert answer["statusCode"] == 200
     assert answer["body"].startswith('<?xml version="1.0" encoding="UTF-8"?><Response><Say>We are sorry')
     assert (said["message"], said["reason"]) == ("a caller heard the apology", "unavailable")
+    assert said["code"] == f"secrets: {WHAT_TO_DO}"
 
 
 @pytest.mark.parametrize("name", ["LiveToolWorkerFunction", "AfterCallToolWorkerFunction"])
@@ -182,9 +184,11 @@ def test_without_aws_a_ticket_stays_on_its_queue(name: str) -> None:
     event = event_of(name)
     with Function(name, env=env()) as function:
         answer = function.invoke(event)
+        said = [line for line in warnings(function.logs()) if "code" in line]
 
     # The other message of the after-call batch is no ticket: nothing is gained by keeping it.
     assert answer == {"batchItemFailures": [{"itemIdentifier": event["Records"][0]["messageId"]}]}
+    assert [(line["message"], line["code"]) for line in said] == [("ticket goes back", f"table: {WHAT_TO_DO}")]
 
 
 @pytest.mark.parametrize("name", ["TwilioVoiceFunction", "TwilioCallbacksFunction", "VapiWebhookFunction"])

@@ -51,7 +51,7 @@ def test_an_ended_call_stays_ended_and_forgets_its_control_host(house: House) ->
 
 def test_the_end_cuts_the_life_of_the_session_to_the_retention(house: House) -> None:
     say(house, "status-update", status="in-progress")
-    assert session(house)["exp"] == int(house.clock()) + 13 * 3600
+    assert session(house)["exp"] == int(house.clock()) + (13 + 24) * 3600
 
     house.clock.advance(60)
     say(house, "status-update", status="ended")
@@ -182,7 +182,7 @@ def test_a_session_past_its_time_is_not_read_even_if_it_is_not_deleted_yet(house
 def test_a_message_after_that_starts_over_and_keeps_nothing_old(house: House) -> None:
     say(house, "user-interrupted")
     say(house, "status-update", status="ended")
-    house.clock.advance(25 * 3600)
+    house.clock.advance(38 * 3600)
     say(house, "status-update", status="in-progress")
 
     stored = session(house)

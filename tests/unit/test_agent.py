@@ -15,7 +15,7 @@ from agent.assistant import assistant, destination
 from agent.calendar import Appointment, Calendar, UnknownAppointment, open_at
 from agent.tools import tools
 from devkit.vapi_spec import Spec
-from switchboard.desk import Caller
+from switchboard.desk import Agent, Caller
 from switchboard.errors import ConditionFailed
 from switchboard.messages import Assistant, Message, Refusal
 from switchboard.store import Item, Key, Put, Update
@@ -57,7 +57,7 @@ def configured() -> dict[str, Any]:
 
 
 def test_the_agent_is_its_tools_and_its_two_decisions() -> None:
-    assert agent == (tools, assistant, destination)
+    assert agent == Agent(tools, assistant, destination)
 
 
 def test_a_stored_assistant_is_named_where_one_is_set(environment: pytest.MonkeyPatch) -> None:

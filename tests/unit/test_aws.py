@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+import boto3
 import pytest
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from switchboard import aws
 from switchboard.errors import Unavailable
@@ -28,6 +29,7 @@ def test_a_client_gives_up_before_a_caller_does(monkeypatch: pytest.MonkeyPatch)
     tries, slowest = config.retries["total_max_attempts"], config.connect_timeout + config.read_timeout
     assert (tries, slowest) == (2, 3)
     assert config.retries["mode"] == "standard"
+    assert config.tcp_keepalive
 
 
 @pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
@@ -47,12 +49,28 @@ def test_a_client_on_a_laptop_goes_to_the_emulator(monkeypatch: pytest.MonkeyPat
     assert aws.client("sqs", "http://127.0.0.1:4566").meta.endpoint_url == "http://127.0.0.1:4566"
 
 
+@pytest.mark.parametrize(("endpoint", "key"), [("http://localhost:4566", "test"), ("", "somebody's own")])
+def test_an_emulator_is_never_shown_the_keys_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str, key: str
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody's own")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the keys of the first client
+
+    assert aws.client("sqs", endpoint)._request_signer._credentials.access_key == key
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
         (ClientError({"Error": {"Code": "AccessDenied", "Message": "private"}}, "GetItem"), "table: AccessDenied"),
         (ClientError({}, "GetItem"), "table: Unknown"),
         (ReadTimeoutError(endpoint_url="https://private"), "table: ReadTimeoutError"),
+        (EndpointConnectionError(endpoint_url="https://private"), "table: EndpointConnectionError"),
+        (
+            EndpointConnectionError(endpoint_url="http://localhost:4566/"),
+            "table: nothing answers on localhost:4566, start the local stack with `make up`",
+        ),
     ],
 )
 def test_a_failure_becomes_a_code_without_content(error: Exception, words: str) -> None:

@@ -96,7 +96,7 @@ def doors(**changes: str) -> Doors:
     store, queue, vapi, secrets = parts
     return Doors(
         Desk(settings, secrets, store, queue, queue, agent, lambda: NOW),
-        Exchange(settings, secrets, store, vapi, agent, lambda: NOW),
+        Exchange(settings, secrets, store, queue, vapi, agent, lambda: NOW),
         keys,
         touched,
     )
@@ -327,9 +327,7 @@ def test_a_message_about_no_call_is_acknowledged_and_stored_nowhere(house: Doors
     assert house.touched == []
 
 
-@pytest.mark.parametrize(
-    "kind", ["conversation-update", "model-output", "assistant.dreamt", "function-call", "TOOL-CALLS"]
-)
+@pytest.mark.parametrize("kind", ["conversation-update", "model-output", "assistant.dreamt", "TOOL-CALLS"])
 def test_a_message_that_nobody_handles_is_acknowledged(house: Doors, kind: str) -> None:
     answer = house.webhook(vapi_event(json.dumps({"message": {"type": kind, "call": CALL}}).encode()))
 

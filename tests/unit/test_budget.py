@@ -28,6 +28,15 @@ def test_what_ends_in_time_is_left_alone() -> None:
     assert timer() == (0, 0)
 
 
+@pytest.mark.parametrize("seconds", [0.5, 60])
+def test_the_first_shot_comes_when_the_time_is_over_and_the_next_ones_soon_after(seconds: float) -> None:
+    with limit(seconds):
+        first, interval = timer()
+
+    assert seconds - 0.4 < first <= seconds
+    assert interval == pytest.approx(0.2)
+
+
 def test_work_without_end_is_stopped() -> None:
     with pytest.raises(Overrun), limit(0.01):
         spin()

@@ -52,7 +52,9 @@ def test_angle_brackets_as_in_vapis_documentation_are_taken_off() -> None:
         f"https://{HOST}/{CALL}/control\n",
         f" https://{HOST}/{CALL}/control",
         f"<https://{HOST}/{CALL}/control",
+        f"<https://{HOST}/{CALL}/controlX",
         f"https://{HOST}/{CALL}/control>",
+        f"Xhttps://{HOST}/{CALL}/control>",
         f"<<https://{HOST}/{CALL}/control>>",
         f"https://{HOST}//control",
         f"https://{HOST}/x/{CALL}/control",
@@ -115,11 +117,35 @@ def test_nothing_but_that_loopback_address_is_spoken_to_without_tls(host: str) -
         control.url(host, CALL, local=True)
 
 
-def test_loopback_over_https_is_nothing() -> None:
-    assert control.host(f"https://127.0.0.1:4567/{CALL}/control", CALL, local=True) == ""
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://127.0.0.1:4567/{CALL}/control",
+        f"http://127.0.0.1:4567/{CALL}/control/more",
+        f"http://127.0.0.1:4567/{CALL}/control\n",
+        f"xhttp://127.0.0.1:4567/{CALL}/control",
+        f"http://127.0.0.1:4567/{CALL}/listen",
+    ],
+)
+def test_a_simulators_control_url_has_one_exact_form_too(url: str) -> None:
+    assert control.host(url, CALL, local=True) == ""
 
 
-@pytest.mark.parametrize("host", ["", "example.com", "a.vapi.ai/x?", "a.vapi.ai#", "a.vapi.ai:8443", "a@b.vapi.ai"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "example.com",
+        "a.vapi.ai/x?",
+        "a.vapi.ai#",
+        "a.vapi.ai:8443",
+        "a@b.vapi.ai",
+        f"a.vapi.ai/{CALL}/control?",
+        f"example.com/?https://a.vapi.ai/{CALL}/control",
+        f"127.0.0.1:4567/{CALL}/control?",
+        f"example.com/?http://127.0.0.1:4567/{CALL}/control",
+    ],
+)
 @pytest.mark.parametrize("local", [True, False])
 def test_a_host_that_was_not_ours_is_not_made_a_url(host: str, local: bool) -> None:
     with pytest.raises(ValueError, match="live call control"):

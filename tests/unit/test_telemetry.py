@@ -68,6 +68,27 @@ def test_nothing_personal_and_nothing_secret_may_be_logged(name: str) -> None:
     assert name not in FIELDS
 
 
+class Records(logging.Handler):
+    """Keeps the records that reach it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.seen.append(record)
+
+
+def test_a_log_line_names_the_place_that_wrote_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = Records()
+    monkeypatch.setattr(logging.getLogger(telemetry.logger.name), "handlers", [records])
+
+    log("tool ran")
+    warn("unavailable")
+
+    assert [record.funcName for record in records.seen] == ["test_a_log_line_names_the_place_that_wrote_it"] * 2
+
+
 def test_a_log_line_is_json_with_its_fields_on_top() -> None:
     # The logger holds on to the stdout that it met first, so its formatter is asked.
     formatter = telemetry.logger.registered_formatter

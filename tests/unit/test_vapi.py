@@ -1,6 +1,7 @@
 """Vapi's APIs: what is sent, and whether a failure may have acted."""
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -161,6 +162,14 @@ def test_a_call_that_is_no_object_is_ambiguous(content: bytes) -> None:
         create(Remote(httpx.Response(200, content=content)))
 
     assert (failure.value.reason, failure.value.status) == ("answer_not_an_object", 200)
+
+
+def test_no_url_reaches_the_log_because_a_control_url_is_a_key_to_the_call(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    speak(Remote(httpx.Response(200)))
+
+    assert "vapi.ai" not in caplog.text
 
 
 def test_the_answer_to_a_command_is_not_read() -> None:

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
 from switchboard.errors import Unavailable
+from switchboard.settings import LOOPBACK
 
 # A caller is waiting behind most calls: two quick tries fit into every route's budget, one slow one does not.
 CONFIG = Config(
@@ -25,8 +27,11 @@ CONFIG = Config(
 def client(service: str, endpoint: str = "") -> Any:
     """A botocore client, made once per process. `endpoint` is '' except on a laptop."""
     make: Callable[..., Any] = boto3.client  # its typed overloads want the name as a literal
+    # Whatever keys the environment holds, perhaps somebody's real ones: they are not for an emulator.
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"} if endpoint else {}
     return make(
         service,
+        **keys,
         endpoint_url=endpoint or None,
         region_name=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
         config=CONFIG,
@@ -41,7 +46,15 @@ def available(what: str) -> Iterator[None]:
     except ClientError as error:
         raise Unavailable(f"{what}: {code(error)}") from error
     except BotoCoreError as error:
-        raise Unavailable(f"{what}: {type(error).__name__}") from error
+        raise Unavailable(f"{what}: {_reason(error)}") from error
+
+
+def _reason(error: BotoCoreError) -> str:
+    """Why AWS did not answer; on a laptop, what to do about it."""
+    url = urlsplit(str(error.kwargs.get("endpoint_url", "")))
+    if isinstance(error, EndpointConnectionError) and url.hostname in LOOPBACK:
+        return f"nothing answers on {url.hostname}:{url.port}, start the local stack with `make up`"
+    return type(error).__name__
 
 
 def code(error: ClientError) -> str:

@@ -71,11 +71,11 @@ def record_status(store: Store, message: Message, settings: Settings, now: float
     values |= {"rank": rank, "status": message.status}
     if rank < ENDED:
         _reachable(message, settings, sets, values)
-        return _merge(store, message.call_id, sets, "#rank < :rank", values, now)
+        return _merge(store, message.call_id, sets, "#rank < :rank", values, settings, now)
     sets |= {"ended_at": ":at", "ended_reason": ":reason", "exp": ":exp"}
     values |= {"at": _time(message, now), "reason": message.ended_reason, "exp": _expiry(now, settings)}
     condition = "attribute_not_exists(#ended_at)"
-    return _merge(store, message.call_id, sets, condition, values, now, remove="control_host")
+    return _merge(store, message.call_id, sets, condition, values, settings, now, remove="control_host")
 
 
 def record_report(store: Store, message: Message, settings: Settings, now: float) -> bool:
@@ -97,20 +97,20 @@ def record_report(store: Store, message: Message, settings: Settings, now: float
     sets |= {"rank": ":rank", "status": ":status", "reported_at": ":at", "exp": ":exp"}
     values |= {"rank": ENDED, "status": "ended", "at": _time(message, now), "exp": _expiry(now, settings)}
     condition = "attribute_not_exists(#reported_at)"
-    return _merge(store, message.call_id, sets, condition, values, now, remove="control_host")
+    return _merge(store, message.call_id, sets, condition, values, settings, now, remove="control_host")
 
 
-def record_speech(store: Store, message: Message, now: float) -> bool:
+def record_speech(store: Store, message: Message, settings: Settings, now: float) -> bool:
     """Merge a `speech-update`: who speaks, or stopped, and when."""
     speaker = {"user": "caller", "assistant": "assistant"}.get(message.role)
     if speaker is None or message.status not in ("started", "stopped"):
         return False
-    return _advance(store, message, f"{speaker}_{message.status}_at", now)
+    return _advance(store, message, f"{speaker}_{message.status}_at", settings, now)
 
 
-def record_interruption(store: Store, message: Message, now: float) -> bool:
+def record_interruption(store: Store, message: Message, settings: Settings, now: float) -> bool:
     """Merge a `user-interrupted`: a time and not a counter, so that a duplicate is not a second interruption."""
-    return _advance(store, message, "interrupted_at", now)
+    return _advance(store, message, "interrupted_at", settings, now)
 
 
 def record_transcript(store: Store, message: Message, settings: Settings, now: float) -> bool:
@@ -151,23 +151,23 @@ def keep_answer(store: Store, call_id: str, answer: dict[str, Any], now: float) 
     return answer
 
 
-def link(store: Store, call_id: str, call_sid: str, control_host: str, now: float) -> None:
+def link(store: Store, call_id: str, call_sid: str, control_host: str, settings: Settings, now: float) -> None:
     """Make or complete the session of a call that we asked Vapi for on the phone's behalf."""
     sets = {"call_sid": ":sid"}
     values = {"sid": call_sid}
     if control_host:
         sets["control_host"] = ":host"
         values["host"] = control_host
-    _merge(store, call_id, sets, "attribute_not_exists(#call_sid)", values, now)
+    _merge(store, call_id, sets, "attribute_not_exists(#call_sid)", values, settings, now)
 
 
-def _advance(store: Store, message: Message, name: str, now: float) -> bool:
+def _advance(store: Store, message: Message, name: str, settings: Settings, now: float) -> bool:
     at = _time(message, now)
     # A time from the future would silence every later result of this call.
     if at > (now + SKEW) * 1000:
         return False
     condition = f"attribute_not_exists(#{name}) OR #{name} < :at"
-    return _merge(store, message.call_id, {name: ":at"}, condition, {"at": at}, now)
+    return _merge(store, message.call_id, {name: ":at"}, condition, {"at": at}, settings, now)
 
 
 def _time(message: Message, now: float) -> int:
@@ -198,11 +198,12 @@ def _merge(
     sets: Mapping[str, str],
     condition: str,
     values: Mapping[str, Any],
+    settings: Settings,
     now: float,
     remove: str = "",
 ) -> bool:
     """Apply one message to the session in one write, making the item where it is missing; False if it is old news."""
-    born = {"v": VERSION, "rank": 0, "interrupted_at": 0, "created_at": int(now * 1000), "exp": _live(now)}
+    born = {"v": VERSION, "rank": 0, "interrupted_at": 0, "created_at": int(now * 1000), "exp": _live(now, settings)}
     defaults = {name: f"if_not_exists(#{name}, :born_{name})" for name in born if name not in sets}
     change = "SET " + ", ".join(f"#{name} = {text}" for name, text in (defaults | dict(sets)).items())
     update = Update(
@@ -231,8 +232,9 @@ def _reborn(store: Store, call_id: str, born: Item, update: Update, now: float) 
     return True
 
 
-def _live(now: float) -> int:
-    return int(now) + LIVE_HOURS * 3600
+def _live(now: float, settings: Settings) -> int:
+    """A call whose end is never told is kept as long as one that ended at the last moment; a told end cuts this."""
+    return _expiry(now, settings) + LIVE_HOURS * 3600
 
 
 def _report(message: Message, *, words: bool) -> Item:

@@ -140,7 +140,7 @@ def _connect(exchange: Exchange, fields: Mapping[str, str], assistant: Assistant
     host = control.host(control_url, call_id, local=exchange.settings.local)
     try:
         legs.connect(exchange.store, call_sid, call_id, document)
-        calls.link(exchange.store, call_id, call_sid, host, exchange.clock())
+        calls.link(exchange.store, call_id, call_sid, host, exchange.settings, exchange.clock())
     except Unavailable as error:
         # The call exists and the caller is waiting for it; what is missing is only our record of it.
         warn("call not recorded", call_id=call_id, call_sid=call_sid, code=str(error))

@@ -116,12 +116,12 @@ def _end_of_call_report(desk: Desk, message: Message) -> dict[str, Any]:
 
 
 def _speech_update(desk: Desk, message: Message) -> dict[str, Any]:
-    calls.record_speech(desk.store, message, desk.clock())
+    calls.record_speech(desk.store, message, desk.settings, desk.clock())
     return {}
 
 
 def _user_interrupted(desk: Desk, message: Message) -> dict[str, Any]:
-    calls.record_interruption(desk.store, message, desk.clock())
+    calls.record_interruption(desk.store, message, desk.settings, desk.clock())
     return {}
 
 

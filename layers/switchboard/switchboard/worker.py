@@ -16,6 +16,7 @@ from switchboard import delivery, lookups, toolcalls
 from switchboard.budget import Overrun, limit
 from switchboard.delivery import Speaker
 from switchboard.desk import Agent
+from switchboard.errors import Unavailable
 from switchboard.messages import one_line
 from switchboard.queue import Queue, Ticket
 from switchboard.store import Key, Store
@@ -42,7 +43,19 @@ class Bench(NamedTuple):
 
 
 def work(bench: Bench, ticket: Ticket, receipt: str, remaining: Callable[[], float]) -> None:
-    """Do what the ticket asks for. `remaining` tells how many seconds of the invocation are left."""
+    """Do what the ticket asks for. `remaining` tells how many seconds of the invocation are left.
+
+    `Unavailable`, after a line in the log, where the ticket must come back: the batch processor writes none.
+    """
+    try:
+        _work(bench, ticket, receipt, remaining)
+    except Unavailable as error:
+        count(Count.UNAVAILABLE)
+        warn("ticket goes back", call_id=ticket.call_id, code=str(error))
+        raise
+
+
+def _work(bench: Bench, ticket: Ticket, receipt: str, remaining: Callable[[], float]) -> None:
     row = toolcalls.load(bench.store, Key(f"CALL#{ticket.call_id}", ticket.sk))
     if row is None:
         # The row has expired, the message has not: acting now would be acting without a record.
@@ -69,7 +82,11 @@ def _run(bench: Bench, row: Row, receipt: str, remaining: Callable[[], float]) -
     if claimed is None:
         return _settle(bench, row)
     # Crash recovery follows the tool: should this process die, the message is back as soon as the lease is over.
-    bench.queue.hide(receipt, int(tool.timeout + GRACE) + 1)
+    try:
+        bench.queue.hide(receipt, int(tool.timeout + GRACE) + 1)
+    except Unavailable as error:
+        # The claim is ours already: giving up here would leave the call to a message that comes back after its deadline.
+        warn("ticket not brought forward", call_id=row.call_id, tool=row.tool, code=str(error))
     return _attempt(bench, tool, claimed)
 
 

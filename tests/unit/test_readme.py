@@ -1,0 +1,127 @@
+"""The documents: their examples run, their links lead somewhere, and what they name exists."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from devkit.cli import COMMANDS
+from switchboard.tools import Toolbox
+from tests import markdown
+from tests.markdown import DOCUMENTS, ROOT, Block
+
+README = ROOT / "README.md"
+LANGUAGES = {
+    "sh",
+    "python",
+    "yaml",
+    "text",
+    "mermaid",
+}  # python runs below, yaml in the test of call scripts, sh see HOW
+
+
+class Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's tags, which are not of interest here."""
+
+
+Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
+
+# Every command of the documents, and where it is run.
+HOW = {
+    "make demo": "`.ci/run` runs it",
+    "make test": "`.ci/run` runs it: this very test",
+    "make up": "tests/local/test_stack.py runs `switchboard up`",
+    "make down": "tests/local/test_stack.py runs `switchboard down`",
+    "source .venv/bin/activate": "the set-up's own folder",
+    'export PATH="$PWD/.local/bin:$PATH"': "what the Makefile does",
+    "switchboard curl | sh": "tests/local/test_readme.py",
+    "switchboard simulate devkit/calls/clinic_bypass.yaml": "tests/local/test_readme.py",
+    "sam build": "`make test` runs it",
+    "sam deploy --guided": "needs an account; tests/local deploys the same template with `sam deploy`",
+    "sam delete": "needs an account",
+    "switchboard secrets put vapi-webhook": "tests/local/test_readme.py",
+    "switchboard secrets put vapi-api-key": "tests/local/test_readme.py",
+    "switchboard secrets put twilio-auth-token": "tests/local/test_readme.py",
+    "switchboard secrets list": "tests/local/test_readme.py",
+    "switchboard invoke VapiWebhookFunction events/vapi_webhook/tool_call.json -n events/env.json": (
+        "tests/contract runs it on every event"
+    ),
+    "sam local invoke VapiWebhookFunction -e events/vapi_webhook/tool_call.json -n events/env.json --add-host localhost:host-gateway": (
+        "needs a container engine"
+    ),
+}
+
+
+def test_every_command_of_the_documents_is_accounted_for() -> None:
+    assert set(markdown.commands()) == set(HOW)
+
+
+def test_every_block_says_its_language() -> None:
+    found = {block.language for path in DOCUMENTS for block in markdown.blocks(path)}
+
+    assert found <= LANGUAGES
+
+
+def test_the_tool_of_the_readme_works() -> None:
+    [example] = [block for block in markdown.blocks(README) if block.language == "python"]
+    scope: dict[str, Any] = {}
+    exec(compile(example.text, "README.md", "exec"), scope)  # noqa: S102 - our own documentation
+
+    tools = scope["tools"]
+    assert isinstance(tools, Toolbox)
+    tool = tools.get("opening_hours")
+    assert tool
+    assert tool.schema["properties"]["day"]["description"] == "The weekday that the caller asks about."
+    assert [scope["opening_hours"](day) for day in ("Sunday", "Monday")] == ["Closed.", "Nine to five."]
+
+
+def linked() -> list[tuple[Path, str]]:
+    """Every link of every document."""
+    return [(path, target) for path in DOCUMENTS for target in markdown.links(path)]
+
+
+@pytest.mark.parametrize(("document", "target"), linked(), ids=str)
+def test_every_link_leads_somewhere(document: Path, target: str) -> None:
+    assert (document.parent / target).exists()
+
+
+def test_the_readme_is_as_long_as_a_person_reads() -> None:
+    assert 150 <= len(README.read_text().splitlines()) <= 250
+
+
+def test_every_parameter_that_the_readme_names_exists_with_that_default() -> None:
+    parameters = yaml.load((ROOT / "template.yaml").read_text(), Loader)["Parameters"]  # noqa: S506 - a safe loader
+    table = README.read_text().split("## Parameters")[1].split("## ")[0]
+    rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| `")]
+    named = {name: default for names, default in rows for name in re.findall(r"`(\w+)`", names)}
+
+    assert set(parameters) - set(named) == {"Stage", "VapiApiUrl", "TwilioApiUrl", "AwsApiUrl"}
+    assert set(named) <= set(parameters)
+    for name, default in named.items():
+        wanted = parameters[name]["Default"]
+        assert not re.fullmatch(r"[\w-]{1,12}", str(wanted)) or f"`{wanted}`" in default, name
+
+
+def test_every_output_that_the_readme_names_exists() -> None:
+    outputs = yaml.load((ROOT / "template.yaml").read_text(), Loader)["Outputs"]  # noqa: S506 - a safe loader
+
+    deploy = README.read_text().split("## Deploy")[1].split("## ")[0]
+
+    assert {name for name in outputs if name.endswith("Url")} - {"HealthUrl"} == set(
+        re.findall(r"^\| `(\w+)`", deploy, re.MULTILINE)
+    )
+
+
+def test_every_switchboard_command_of_the_documents_exists() -> None:
+    for command in markdown.commands():
+        if command.startswith("switchboard "):
+            assert command.split()[1] in COMMANDS
+
+
+@pytest.mark.parametrize(
+    "block", [block for path in DOCUMENTS for block in markdown.blocks(path)], ids=lambda b: b.language
+)
+def test_no_block_names_a_path_of_somebodys_machine(block: Block) -> None:
+    assert not re.search(r"/(home|root|Users)/", block.text)
