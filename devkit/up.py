@@ -32,7 +32,7 @@ Twilio voice     {base}/voice/inbound
 Twilio status    {base}/voice/status
 Twilio fallback  {facts["function_urls"].get("VoiceFallbackFunction", "-")}
 health           {base}/health
-AWS APIs         {facts["api_url"]}  (region {facts["region"]}, any credentials)
+AWS APIs         {facts["api_url"]}  (region {facts["region"]}, keys test/test)
 fake Vapi        {facts["vapi_url"]}
 fake Twilio      {facts["twilio_url"]}  (account {development.TWILIO_ACCOUNT_SID})
 

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from devkit import development
 from switchboard import lanes, lookups, signatures, webhook
@@ -82,6 +83,25 @@ def test_a_replay_within_the_window_gets_the_same_answer_and_changes_nothing(hou
     assert house.items(f"CALL#{CALL}") == stored
     house.clock.advance(51)
     assert post(house, body, headers)["statusCode"] == 401
+
+
+class Down:
+    """An SSM that does not answer."""
+
+    def get_parameters(self, **_: Any) -> Any:
+        raise EndpointConnectionError(endpoint_url="https://ssm.example")
+
+
+def test_while_no_secret_can_be_read_only_what_might_be_genuine_is_put_off(house: House) -> None:
+    desk = house.desk._replace(secrets=secret_store.Secrets("/x", (secret_store.VAPI_WEBHOOK,), Down(), house.clock))
+    body = json.dumps({"message": message("hang", house.clock)}).encode()
+    requests = {"genuine": signed(house, body), "unsigned": {}, "stale": signed(house, body, ago=301)}
+    answers = {
+        name: webhook.respond(desk, {"headers": headers, "body": body.decode()})["statusCode"]
+        for name, headers in requests.items()
+    }
+
+    assert answers == {"genuine": 503, "unsigned": 401, "stale": 401}
 
 
 def put_secrets(house: House, *secrets: dict[str, Any]) -> None:

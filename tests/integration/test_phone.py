@@ -298,6 +298,18 @@ def test_the_form_is_understood_in_plain_too(house: House) -> None:
     assert phone.answer_call(house.exchange, plain)["body"] == TWIML
 
 
+def test_an_unsigned_request_is_refused_even_while_no_token_can_be_read(house: House) -> None:
+    def down(_: object) -> str:
+        raise Unavailable("secrets: down")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(house.exchange.secrets, "text", down)
+        unsigned = event()
+        del unsigned["headers"]["x-twilio-signature"]
+        assert phone.answer_call(house.exchange, unsigned)["statusCode"] == 403
+        assert heard(phone.answer_call(house.exchange, event())) == house.settings.apology
+
+
 def status(house: House, **changes: str) -> dict[str, Any]:
     """Send a status callback."""
     line = Line(house.settings, house.exchange.secrets)

@@ -212,6 +212,15 @@ def test_old_values_serve_for_a_day_and_not_longer(ssm: Ssm, secrets: Secrets, c
         clock.advance(1)
 
 
+def test_values_that_are_a_day_and_a_second_old_are_not_believed(ssm: Ssm, secrets: Secrets, clock: Clock) -> None:
+    assert values(secrets) == ["one"]
+    ssm.down = OUTAGE
+    clock.advance(24 * 3600 + 1)
+
+    with pytest.raises(Unavailable):
+        secrets.active(VAPI_WEBHOOK)
+
+
 def test_when_ssm_is_back_its_values_are_used(ssm: Ssm, secrets: Secrets, clock: Clock) -> None:
     assert values(secrets) == ["one"]
     ssm.down = OUTAGE
@@ -280,6 +289,21 @@ def test_what_no_secret_could_mend_is_refused_without_asking(
     with pytest.raises(SignatureRefused, match=reason):
         verified(secrets, "two", reason)
     assert len(ssm.requests) == 1
+
+
+@pytest.mark.parametrize("reason", ["signature_mismatch", "timestamp_stale"])
+def test_a_check_is_not_repeated_with_the_same_secrets(secrets: Secrets, reason: str) -> None:
+    assert values(secrets) == ["one"]
+    checks = 0
+
+    def check() -> str:
+        nonlocal checks
+        checks += 1
+        raise SignatureRefused(reason)
+
+    with pytest.raises(SignatureRefused):
+        secrets.checked(check)
+    assert checks == 1
 
 
 def test_forged_requests_cause_one_read_a_minute_however_many_come(ssm: Ssm, secrets: Secrets, clock: Clock) -> None:

@@ -295,6 +295,24 @@ def test_a_signature_has_one_exact_form(name: str, distort: Any) -> None:
         assert reason(PRESETS[name], {**headers, header: distorted}).startswith("signature_")
 
 
+@pytest.mark.parametrize("digit", ["A", "g", "\u0661", "-", " "])
+def test_hex_is_lower_case(digit: str) -> None:
+    headers = signed(VAPI_HMAC)
+
+    for claim in (digit + headers["x-signature"][1:], headers["x-signature"][:-1] + digit):
+        assert reason(VAPI_HMAC, {**headers, "x-signature": claim}) == "signature_malformed"
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
+def test_base64_is_the_ordinary_one_with_its_padding(algorithm: str) -> None:
+    scheme = choose("body-hmac", {"algorithm": algorithm, "encoding": "base64"})
+    value = signed(scheme)["x-vapi-signature"]
+    bare = value.rstrip("=")
+
+    for claim in (bare, value + "=", bare + "A" * (len(value) - len(bare)), "-" + value[1:], "_" + value[1:]):
+        assert reason(scheme, {"x-vapi-signature": claim}) == "signature_malformed"
+
+
 def test_base64_of_the_same_digest_with_other_spare_bits_is_refused() -> None:
     headers = signed(STANDARD)
     value = headers["webhook-signature"]
@@ -363,10 +381,12 @@ def test_a_secret_header_is_at_most_four_kilobytes() -> None:
 
 
 def test_a_header_is_at_most_four_kilobytes_with_its_prefix() -> None:
-    value = "x" * 4096
+    fits, too_long = "x" * (4096 - len("Bearer ")), "x" * (4097 - len("Bearer "))
+    secrets = [Secret("fits", fits), Secret("too long", too_long)]
 
+    assert verify(PRESETS["bearer"], {"authorization": f"Bearer {fits}"}, b"", secrets, now=0, tolerance=0) == "fits"
     with pytest.raises(SignatureRefused, match="malformed"):
-        verify(PRESETS["bearer"], {"authorization": f"Bearer {value}"}, b"", [Secret("a", value)], now=0, tolerance=0)
+        verify(PRESETS["bearer"], {"authorization": f"Bearer {too_long}"}, b"", secrets, now=0, tolerance=0)
 
 
 @pytest.mark.parametrize("message_id", ["a", "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W", "A-Z_09", "x" * 128])
@@ -423,6 +443,8 @@ JUNK_TIMESTAMPS = [
     f"{NOW}\x00",
     f"{NOW}.0",
     f"0{NOW}",
+    "0180000000",
+    "0180000000000",
     f"{NOW},{NOW}",
     f"{NOW}, {NOW}",
     "1_800_000_000",
@@ -680,6 +702,7 @@ def test_twilio_reads_ports_and_users_where_the_official_library_does_not() -> N
     # The official one cuts the host at the first colon, so it accepts none of these.
     expected = sign_twilio("https://[2001:db8::1]/v", FORM, TOKEN)
 
+    assert expected == RequestValidator(TOKEN).compute_signature("https://[2001:db8::1]/v", Fields(FORM))
     assert sign_twilio("https://[2001:db8::1]:8443/v", FORM, TOKEN) == expected
     assert sign_twilio("https://user:word@[2001:db8::1]:8443/v", FORM, TOKEN) == expected
     assert sign_twilio("https://a@b@voice.example.com/v", FORM, TOKEN) == sign_twilio(

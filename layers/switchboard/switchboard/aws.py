@@ -1,5 +1,6 @@
 """The one seam to AWS: which client, which time-outs. Everything that calls AWS goes through here."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 
 from switchboard.errors import Unavailable
 from switchboard.settings import LOOPBACK
+
+# botocore says at every cold start where it has found its keys.
+logging.getLogger("botocore").setLevel(logging.WARNING)
 
 # A caller is waiting behind most calls: two quick tries fit into every route's budget, one slow one does not.
 CONFIG = Config(

@@ -51,6 +51,8 @@ def take_in(line: Line, event: Mapping[str, Any]) -> dict[str, str]:
     """The form fields of a request that Twilio really signed; `Refused` with 403 otherwise, and nothing has happened."""
     count(Count.WEBHOOK_RECEIVED)
     request = gateway.read(event)
+    signature = request.headers.get("x-twilio-signature", "")
+    signatures.examine_twilio(signature)
     try:
         pairs = signatures.parse_form(request.body)
     except ValueError as error:
@@ -58,7 +60,6 @@ def take_in(line: Line, event: Mapping[str, Any]) -> dict[str, str]:
     # Never the Host header: the URL that Twilio signs is the one that its owner configured.
     base = line.secrets.text(PUBLIC_BASE_URL).rstrip("/")
     url = base + request.path + (f"?{request.query}" if request.query else "")
-    signature = request.headers.get("x-twilio-signature", "")
 
     def check() -> str:
         return signatures.verify_twilio(url, pairs, signature, line.secrets.active(TWILIO_AUTH_TOKEN))

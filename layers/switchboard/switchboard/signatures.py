@@ -26,6 +26,7 @@ MAX_FORM_FIELDS = 200
 
 _TIMESTAMP = re.compile(r"[1-9][0-9]{9}(?:[0-9]{3})?", re.ASCII)
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9_\-]{1,128}", re.ASCII)
+_TWILIO = re.compile(r"[A-Za-z0-9+/]{27}=", re.ASCII)
 _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}", re.ASCII)
 _PLACEHOLDER = re.compile(r"(\{[^{}]*\})")
 
@@ -130,6 +131,13 @@ def sign(scheme: Scheme, body: bytes, secret: str, *, timestamp: int, message_id
     payload = _payload(scheme, str(timestamp), message_id, body)
     headers[scheme.signature_header] = scheme.prefix + _digest(scheme, _key(scheme, secret), payload).decode()
     return headers
+
+
+def examine(scheme: Scheme, headers: Mapping[str, str], *, now: float, tolerance: int) -> None:
+    """Check all that needs no secret, grammar and age; `SignatureRefused` before any secret has to be fetched."""
+    _claims(scheme, headers)
+    _stamp(scheme, headers, now, tolerance)
+    _message_id(scheme, headers)
 
 
 def verify(
@@ -266,12 +274,17 @@ def sign_twilio(url: str, pairs: Iterable[tuple[str, str]], token: str) -> str:
     return base64.b64encode(hmac.new(token.encode(), text.encode(), hashlib.sha1).digest()).decode()
 
 
-def verify_twilio(url: str, pairs: Iterable[tuple[str, str]], signature: str, tokens: Sequence[Secret]) -> str:
-    """Return the id of the token that signed, or raise `SignatureRefused`. `url` is the public one, as configured."""
+def examine_twilio(signature: str) -> None:
+    """Check the grammar of `X-Twilio-Signature`; `SignatureRefused` before any token has to be fetched."""
     if not signature:
         raise SignatureRefused("signature_missing")
-    if not re.fullmatch(r"[A-Za-z0-9+/]{27}=", signature, re.ASCII):
+    if not _TWILIO.fullmatch(signature):
         raise SignatureRefused("signature_malformed")
+
+
+def verify_twilio(url: str, pairs: Iterable[tuple[str, str]], signature: str, tokens: Sequence[Secret]) -> str:
+    """Return the id of the token that signed, or raise `SignatureRefused`. `url` is the public one, as configured."""
+    examine_twilio(signature)
     usable = [token for token in tokens if token.value]
     if not usable:
         raise SignatureRefused("no_secret")

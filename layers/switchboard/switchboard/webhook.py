@@ -66,6 +66,8 @@ def _verify(desk: Desk, request: gateway.Request) -> None:
             tolerance=desk.settings.tolerance,
         )
 
+    settings = desk.settings
+    signatures.examine(settings.scheme, request.headers, now=desk.clock(), tolerance=settings.tolerance)
     desk.secrets.checked(check)
 
 
