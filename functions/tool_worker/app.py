@@ -9,6 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from agent import agent
 from switchboard import aws, worker
+from switchboard.bus import Bus
 from switchboard.delivery import Speaker
 from switchboard.queue import Queue
 from switchboard.secrets import VAPI_PUBLIC_KEY, Secrets
@@ -24,12 +25,13 @@ sqs = aws.client("sqs", settings.aws_url)
 secrets = Secrets(settings.parameter_path, (VAPI_PUBLIC_KEY,), aws.client("ssm", settings.aws_url))
 speaker = Speaker(
     store=store,
-    vapi=Vapi(settings.vapi_url),
+    vapi=Vapi(settings.vapi_url, local=settings.local),
     public_key=lambda: secrets.first(VAPI_PUBLIC_KEY) if settings.control_authentication else "",
     local=settings.local,
 )
+bus = Bus(aws.client("events", settings.aws_url))
 benches = {
-    url.rpartition("/")[2]: Bench(agent, store, Queue(url, sqs), speaker)
+    url.rpartition("/")[2]: Bench(agent, store, Queue(url, sqs), speaker, undelivered=bus.undelivered)
     for url in (settings.live_queue, settings.after_call_queue)
 }
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)

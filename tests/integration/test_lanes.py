@@ -1,13 +1,14 @@
 """Tool calls: answered in the shape that Vapi reads, taken into their lane once, whatever is repeated."""
 
 import json
-from typing import Any
+import time
+from typing import Annotated, Any
 
 import pytest
 
 from switchboard import lanes, toolcalls, webhook
-from switchboard.tools import Toolbox, ToolError
-from tests.integration.conftest import CALL, CALLER, House, Ledger, message, tool_call
+from switchboard.tools import OVERRUN, Toolbox, ToolError
+from tests.integration.conftest import CALL, CALLER, House, Ledger, Vapis, message, tool_call
 
 
 def ask(house: House, *entries: dict[str, Any], **fields: Any) -> list[dict[str, Any]]:
@@ -207,8 +208,6 @@ def test_a_tool_that_overruns_is_stopped_and_answered(house: House, tools: Toolb
     @tools.tool(effect="read", timeout=0.05)
     def dawdle() -> str:
         """Take too long."""
-        import time
-
         try:
             time.sleep(5)
         except Exception:  # noqa: BLE001 - what a careless author writes
@@ -218,8 +217,134 @@ def test_a_tool_that_overruns_is_stopped_and_answered(house: House, tools: Toolb
 
     [answer] = ask(house, tool_call("dawdle", {}))
 
-    assert answer["error"] == lanes.OVERRUN
+    assert (answer["result"], answer["message"]["content"]) == (lanes.ACCEPTED, OVERRUN)
+    assert ask(house, tool_call("dawdle", {})) == [answer]
     assert ran_on == []
+
+
+def test_a_look_up_that_overruns_goes_on_in_the_background_and_is_spoken(
+    house: House, tools: Toolbox, vapis: Vapis
+) -> None:
+    runs: list[int] = []
+
+    @tools.tool(effect="read", timeout=0.05, overrun="Just a second.")
+    def dig() -> str:
+        """Be slow the first time only."""
+        runs.append(1)
+        if len(runs) == 1:
+            time.sleep(5)
+        return "Found."
+
+    [answer] = ask(house, tool_call("dig", {}))
+    assert answer["message"] == {"type": "request-complete", "content": "Just a second."}
+    house.run(house.live)
+
+    assert len(runs) == 2
+    assert vapis.requests[0][1]["message"]["content"].endswith("Found.")
+    assert ask(house, tool_call("dig", {}))[0]["result"] == "Found."
+
+
+def test_an_effect_that_overruns_is_unknown_and_is_not_put_on_a_queue(
+    house: House, tools: Toolbox, ledger: Ledger
+) -> None:
+    @tools.tool(timeout=0.05)
+    def order() -> str:
+        """Order, and hang."""
+        ledger.act("order")
+        time.sleep(5)
+        return "Ordered."
+
+    [answer] = ask(house, tool_call("order", {}))
+
+    assert answer["error"] == lanes.UNCONFIRMED
+    assert house.run(house.live) == 0
+    assert ledger.effects == ["order"]
+
+
+def test_the_model_repeating_itself_gets_the_first_result(house: House, tools: Toolbox, ledger: Ledger) -> None:
+    @tools.tool(dedupe="call")
+    def pizza(size: Annotated[str, "Size."]) -> str:
+        """Order a pizza."""
+        ledger.act(f"pizza {size}")
+        return f"Ordered {size}."
+
+    asked = (("big", "call_1"), ("big", "call_2"), ("small", "call_3"), ("big", "call_1"))
+    answers = [ask(house, tool_call("pizza", {"size": size}, id))[0] for size, id in asked]
+
+    assert [answer["result"] for answer in answers] == [f"Ordered {size}." for size, _ in asked]
+    assert [answer["toolCallId"] for answer in answers] == [id for _, id in asked]
+    assert ledger.effects == ["pizza big", "pizza small"]
+
+
+def test_a_repetition_counts_for_a_window_or_for_the_whole_call(house: House, tools: Toolbox, ledger: Ledger) -> None:
+    @tools.tool(dedupe=10)
+    def page() -> str:
+        """Page the nurse."""
+        ledger.act("page")
+        return "Paged."
+
+    for id, seconds in (("call_1", 9), ("call_2", 2), ("call_3", 0)):
+        ask(house, tool_call("page", {}, id))
+        house.clock.advance(seconds)
+
+    assert ledger.effects == ["page", "page"]
+
+
+def test_a_first_attempt_that_failed_does_not_stand_in_the_way_of_a_second(
+    house: House, tools: Toolbox, ledger: Ledger
+) -> None:
+    @tools.tool(dedupe="call")
+    def pizza() -> str:
+        """Order a pizza, if the oven is on."""
+        ledger.act("asked")
+        if len(ledger.effects) == 1:
+            raise ToolError("The oven is cold.")
+        return "Ordered."
+
+    assert ask(house, tool_call("pizza", {}, "call_1"))[0]["error"] == "The oven is cold."
+    assert ask(house, tool_call("pizza", {}, "call_2"))[0]["result"] == "Ordered."
+    assert ask(house, tool_call("pizza", {}, "call_3"))[0]["result"] == "Ordered."
+    assert len(ledger.effects) == 2
+
+
+def test_a_repeated_background_tool_is_accepted_with_the_same_words_and_acts_once(
+    house: House, tools: Toolbox, ledger: Ledger
+) -> None:
+    @tools.tool(effect="keyed", meanwhile="Moving it.", dedupe="call")
+    def shift(to: Annotated[str, "Where to."]) -> str:
+        """Move it."""
+        ledger.act("shift")
+        return "Moved."
+
+    first = ask(house, tool_call("shift", {"to": "x"}, "call_1"))[0]
+    second = ask(house, tool_call("shift", {"to": "x"}, "call_2"))[0]
+    while house.run(house.live):
+        pass
+    third = ask(house, tool_call("shift", {"to": "x"}, "call_3"))[0]
+
+    assert first["message"] == second["message"] == {"type": "request-complete", "content": "Moving it."}
+    assert third["result"] == "Moved."
+    assert ledger.effects == ["shift"]
+
+
+def test_a_tool_of_a_turn_that_the_caller_has_left_does_not_end_the_call(
+    house: House, tools: Toolbox, ledger: Ledger
+) -> None:
+    @tools.tool(on_interrupt="cancel")
+    def hang_up() -> str:
+        """End the call."""
+        ledger.act("hung up")
+        return "Goodbye."
+
+    emitted = int(house.clock() * 1000)
+    house.clock.advance(1)
+    webhook.respond(house.desk, house.event(message("user-interrupted", house.clock)))
+    ghost = ask(house, tool_call("hang_up", {}, "call_1"), timestamp=emitted)[0]
+    house.clock.advance(1)
+    meant = ask(house, tool_call("hang_up", {}, "call_2"))[0]
+
+    assert (ghost["error"], meant["result"]) == (lanes.INTERRUPTED, "Goodbye.")
+    assert ledger.effects == ["hung up"]
 
 
 def test_inline_tools_of_one_message_share_one_budget(house: House, tools: Toolbox) -> None:
@@ -232,15 +357,13 @@ def test_inline_tools_of_one_message_share_one_budget(house: House, tools: Toolb
     @tools.tool(effect="read")
     def wait() -> str:
         """Need a moment."""
-        import time
-
         time.sleep(0.5)
         return "Done."
 
     answers = ask(house, tool_call("drag", {}, "call_1"), tool_call("wait", {}, "call_2"))
 
     assert answers[0]["result"] == "Finally."
-    assert answers[1]["error"] == lanes.OVERRUN
+    assert answers[1]["result"] == lanes.ACCEPTED
 
 
 def test_an_after_call_tool_waits_for_the_end_and_runs_then(house: House, ledger: Ledger) -> None:

@@ -2,18 +2,18 @@
 
 import json
 import uuid
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 import httpx
 import pytest
 
-from switchboard import calls, toolcalls, webhook, worker
+from switchboard import calls, telemetry, toolcalls, webhook, worker
 from switchboard.budget import Overrun
 from switchboard.queue import Ticket
 from switchboard.store import Check, Key
 from switchboard.toolcalls import Delivery, Row, State
-from switchboard.tools import DefiniteFailure, Toolbox
+from switchboard.tools import Call, DefiniteFailure, Toolbox
 from tests.integration.conftest import CALL, CONTROL, House, Ledger, Vapis, message, tool_call
 
 KEY = Key(f"CALL#{CALL}", "TOOL#call_1")
@@ -602,3 +602,157 @@ def test_a_message_that_this_code_never_wrote_is_let_go(body: str) -> None:
 def test_a_ticket_reads_back_as_it_was_written() -> None:
     assert Ticket.read(TICKET.body()) == TICKET
     assert json.loads(TICKET.body()).keys() == {"v", "c", "t", "d"}
+
+
+def test_a_newer_call_replaces_an_older_one_that_has_not_acted(
+    live_call: House, tools: Toolbox, ledger: Ledger, vapis: Vapis
+) -> None:
+    naps: list[float] = []
+
+    @tools.tool(effect="keyed", meanwhile="Changing it.", latest_wins=True)
+    def change(time: Annotated[str, "The new time."]) -> str:
+        """Change the time."""
+        ledger.act(time)
+        return f"Changed to {time}."
+
+    ask(live_call, "change", "call_1", time="")
+    live_call.clock.advance(0.065)
+    ask(live_call, "change", "call_2", time="Thursday")
+    bench = live_call.live._replace(sleep=naps.append)
+    for sk in ("TOOL#call_1", "TOOL#call_2"):
+        worker.work(bench, Ticket(CALL, sk), receipt(live_call), lambda: 35.0)
+
+    assert ledger.effects == ["Thursday"]
+    assert (row(live_call, "call_1").state, row(live_call, "call_1").delivery) == (State.FAILED, Delivery.NONE)
+    assert [words.rpartition(": ")[2] for words, _ in spoken(vapis)] == ["Changed to Thursday."]
+    assert naps == [0.3, 0.3]
+
+
+def test_a_background_tool_that_cancels_on_interruption_does_not_act(
+    live_call: House, tools: Toolbox, ledger: Ledger, vapis: Vapis
+) -> None:
+    @tools.tool(meanwhile="Putting you through.", on_interrupt="cancel")
+    def transfer() -> str:
+        """Transfer the caller."""
+        ledger.act("transferred")
+        return "Transferred."
+
+    say(live_call, "tool-calls", toolCallList=[tool_call("transfer", {})])
+    live_call.clock.advance(1)
+    say(live_call, "user-interrupted")
+    live_call.run(live_call.live)
+
+    assert (ledger.effects, vapis.requests) == ([], [])
+    assert row(live_call).state is State.FAILED
+
+
+@pytest.mark.parametrize(
+    ("found", "state"), [("Paid after all.", State.SUCCEEDED), (None, State.FAILED), (RuntimeError(), State.UNKNOWN)]
+)
+def test_the_other_side_is_asked_how_an_unknown_call_ended(
+    live_call: House, tools: Toolbox, ledger: Ledger, vapis: Vapis, found: Any, state: State
+) -> None:
+    def ask_bank(call: Call, arguments: Mapping[str, Any]) -> str | None:
+        if isinstance(found, Exception):
+            raise found
+        assert (call.id, arguments) == (CALL, {"amount": 7})
+        return str(found) if found else None
+
+    @tools.tool(meanwhile="Paying.", reconcile=ask_bank)
+    def wire(amount: Annotated[int, "Cents."]) -> str:
+        """Pay by wire."""
+        ledger.act("wire")
+        raise TimeoutError
+
+    ask(live_call, "wire", amount=7)
+    live_call.run(live_call.live)
+
+    assert ledger.effects == ["wire"]
+    assert row(live_call).state is state
+    assert len(vapis.requests) == 1
+    if state is State.SUCCEEDED:
+        assert spoken(vapis)[0][0].endswith("Paid after all.")
+
+
+def test_the_moment_in_which_the_caller_stops_brings_the_waiting_result_at_once(live_call: House, vapis: Vapis) -> None:
+    ask(live_call)
+    say(live_call, "speech-update", role="user", status="started")
+    live_call.run(live_call.live)
+    assert live_call.items(KEY.pk)["META"]["waiting"] == {KEY.sk}
+    live_call.clock.advance(1)
+    live_call.aws.sqs.purge_queue(QueueUrl=live_call.settings.live_queue)
+    say(live_call, "speech-update", role="user", status="stopped")
+
+    assert [ticket.due for ticket, _ in live_call.tickets(live_call.live)] == ["speak"]
+    live_call.run(live_call.live)
+    assert len(vapis.requests) == 1
+    assert "waiting" not in live_call.items(KEY.pk)["META"]
+
+
+def silenced(house: House) -> None:
+    """A result that was added in silence, because the caller had moved on."""
+    ask(house)
+    interrupt(house, "Wait, I need to change the time")
+    house.run(house.live)
+
+
+def follow(house: House) -> None:
+    """The look that follows a silent addition."""
+    worker.work(house.live, TICKET._replace(due="follow"), receipt(house), lambda: 35.0)
+
+
+def test_an_assistant_that_stays_silent_about_a_silent_addition_is_made_to_speak_once(
+    live_call: House, vapis: Vapis
+) -> None:
+    silenced(live_call)
+    live_call.clock.advance(5)
+    follow(live_call)
+    follow(live_call)
+
+    assert [triggers for _, triggers in spoken(vapis)] == [False, True]
+
+
+def test_an_assistant_that_speaks_after_a_silent_addition_is_left_alone(live_call: House, vapis: Vapis) -> None:
+    silenced(live_call)
+    live_call.clock.advance(2)
+    say(live_call, "speech-update", role="assistant", status="started")
+    live_call.clock.advance(3)
+    follow(live_call)
+
+    assert len(vapis.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [("status-update", {"status": "ended"}), ("speech-update", {"role": "user", "status": "started"})],
+)
+def test_the_follow_up_waits_for_a_speaking_caller_and_ends_with_the_call(
+    live_call: House, vapis: Vapis, kind: str, fields: dict[str, str]
+) -> None:
+    silenced(live_call)
+    live_call.clock.advance(4)
+    say(live_call, kind, **fields)
+    live_call.clock.advance(1)
+    follow(live_call)
+
+    assert len(vapis.requests) == 1
+
+
+def test_what_the_caller_will_never_hear_is_told_to_whoever_follows_up(live_call: House) -> None:
+    told: list[tuple[str, str, str]] = []
+    bench = live_call.live._replace(undelivered=lambda row, reason: told.append((row.call_id, row.tool, reason)))
+    ask(live_call)
+    say(live_call, "status-update", status="ended")
+    for _ in range(2):
+        worker.work(bench, TICKET, receipt(live_call), lambda: 35.0)
+
+    assert told == [(CALL, "move", "call_ended")]
+
+
+def test_more_than_two_interruptions_a_second_are_counted_as_a_likely_false_trigger(live_call: House) -> None:
+    telemetry.metrics.clear_metrics()
+    for seconds in (1, 0.4, 0.6):
+        live_call.clock.advance(seconds)
+        say(live_call, "user-interrupted")
+
+    assert telemetry.metrics.metric_set["FalseTrigger"]["Value"] == [1.0]

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from switchboard import signatures, webhook
+from switchboard import phone, signatures, webhook
 from switchboard.desk import Agent, Caller, Desk
 from switchboard.errors import SignatureRefused, Unavailable
 from switchboard.gateway import MAX_BODY
@@ -16,6 +16,7 @@ from switchboard.messages import Assistant, Message
 from switchboard.phone import Exchange, answer_call
 from switchboard.settings import Settings
 from switchboard.signatures import Secret
+from switchboard.telemetry import Count
 from switchboard.tools import Toolbox
 from tests.conftest import ENVIRONMENT, NOW
 
@@ -47,8 +48,10 @@ class Keys:
 
     def __init__(self) -> None:
         self.down = False
+        self.asked = 0
 
     def active(self, _name: str) -> list[Secret]:
+        self.asked += 1
         if self.down:
             raise Unavailable("secrets: down")
         return [Secret("now", SECRET)]
@@ -57,6 +60,7 @@ class Keys:
         return SECRET
 
     def text(self, _name: str) -> str:
+        self.asked += 1
         return BASE_URL + "/"
 
     def checked(self, check: Callable[[], str]) -> str:
@@ -260,6 +264,52 @@ def test_missing_doubled_and_wrong_headers_are_unauthorized(house: Doors, change
 
 
 @pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"x-signature": "0" * 64},
+        {"x-signature": "é", "x-timestamp": str(int(NOW))},
+        {"x-signature": "0" * 64, "x-timestamp": "soon"},
+        signed(b"", int(NOW) - 301),
+        signed(b"", int(NOW) + 301),
+    ],
+)
+def test_what_no_secret_could_prove_is_refused_without_asking_for_one(house: Doors, headers: dict[str, str]) -> None:
+    assert refused(house.webhook(vapi_event(b"", headers)), 401)
+    assert house.keys.asked == 0
+
+
+def test_a_refusal_is_counted_with_its_reason(house: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[tuple[Count, str]] = []
+
+    def note(what: Count, reason: str = "") -> None:
+        counted.append((what, reason))
+
+    monkeypatch.setattr(webhook, "count", note)
+    monkeypatch.setattr(phone, "count", note)
+
+    house.webhook(vapi_event(b"", signed(b"another body")))
+    house.webhook(vapi_event(b"[]"))
+    house.webhook(vapi_event(b'{"message":{"type":"assistant.dreamt"}}'))
+    house.phone(twilio_event(signature="A" * 27 + "="))
+    house.phone(twilio_event({**FORM, "CallSid": ""}))
+    house.keys.down = True
+    house.webhook(vapi_event(b"{}"))
+    house.phone(twilio_event())
+
+    assert [entry for entry in counted if entry != (Count.WEBHOOK_RECEIVED, "")] == [
+        (Count.SIGNATURE_REFUSED, "signature_mismatch"),
+        (Count.MESSAGE_REFUSED, "no_message"),
+        (Count.MESSAGE_IGNORED, ""),
+        (Count.SIGNATURE_REFUSED, "signature_mismatch"),
+        (Count.MESSAGE_REFUSED, "fields"),
+        (Count.UNAVAILABLE, ""),
+        (Count.INBOUND_APOLOGY, "unavailable"),
+    ]
+    assert counted.count((Count.WEBHOOK_RECEIVED, "")) == 7
+
+
+@pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "é", "image/png"]
 )
 def test_a_content_type_decides_nothing(house: Doors, kind: str) -> None:
@@ -333,6 +383,12 @@ def test_a_message_that_nobody_handles_is_acknowledged(house: Doors, kind: str) 
 
     assert (answer["statusCode"], answer["body"]) == (200, "{}")
     assert house.touched == []
+
+
+def test_a_message_that_needs_no_call_is_handled_without_one(house: Doors) -> None:
+    house.webhook(vapi_event(b'{"message":{"type":"hang"}}'))
+
+    assert house.touched == ["handler.hang"]
 
 
 def test_every_kind_of_final_transcript_is_a_transcript(house: Doors) -> None:
@@ -429,6 +485,12 @@ def test_only_listed_accounts_may_call(account: str | None, status: int) -> None
 
     assert answer["statusCode"] == status
     assert (house.touched == []) is (status == 403)
+
+
+@pytest.mark.parametrize("signature", ["", "é", "A" * 28])
+def test_what_no_token_could_prove_is_forbidden_without_asking_for_one(house: Doors, signature: str) -> None:
+    assert refused(house.phone(twilio_event(signature=signature)), 403)
+    assert house.keys.asked == 0
 
 
 def test_a_doubled_signature_header_is_forbidden(house: Doors) -> None:

@@ -21,7 +21,7 @@ from switchboard.signatures import Secret
 ROOT = Path(__file__).parents[2]
 EVENTS = ROOT / "events"
 FILES = sorted(str(path.relative_to(EVENTS)) for path in EVENTS.glob("*/*.json"))
-HTTP = [name for name in FILES if not name.startswith("tool_worker/")]
+HTTP = [name for name in FILES if not name.startswith(("tool_worker/", "sweeper/"))]
 SQS = [name for name in FILES if name.startswith("tool_worker/")]
 SIGNED = [name for name in HTTP if not name.startswith("health/")]
 FORGED = [name for name in SIGNED if "/forged_" in name]

@@ -30,7 +30,7 @@ ENDED = RANKS["ended"]
 
 
 class Session(NamedTuple):
-    """What is known about a call. Times are epoch milliseconds, 0 for never."""
+    """What is known about a call. Times are epoch milliseconds, 0 for never; `waiting` are keys of pending results."""
 
     rank: int = 0
     status: str = ""
@@ -41,6 +41,7 @@ class Session(NamedTuple):
     assistant_stopped_at: int = 0
     control_host: str = ""
     call_sid: str = ""
+    waiting: frozenset[str] = frozenset()
 
     @property
     def ended(self) -> bool:
@@ -71,11 +72,11 @@ def record_status(store: Store, message: Message, settings: Settings, now: float
     values |= {"rank": rank, "status": message.status}
     if rank < ENDED:
         _reachable(message, settings, sets, values)
-        return _merge(store, message.call_id, sets, "#rank < :rank", values, settings, now)
+        return _merge(store, message.call_id, sets, "#rank < :rank", values, settings, now) is not None
     sets |= {"ended_at": ":at", "ended_reason": ":reason", "exp": ":exp"}
     values |= {"at": _time(message, now), "reason": message.ended_reason, "exp": _expiry(now, settings)}
     condition = "attribute_not_exists(#ended_at)"
-    return _merge(store, message.call_id, sets, condition, values, settings, now, remove="control_host")
+    return _merge(store, message.call_id, sets, condition, values, settings, now, remove="control_host") is not None
 
 
 def record_report(store: Store, message: Message, settings: Settings, now: float) -> bool:
@@ -97,20 +98,38 @@ def record_report(store: Store, message: Message, settings: Settings, now: float
     sets |= {"rank": ":rank", "status": ":status", "reported_at": ":at", "exp": ":exp"}
     values |= {"rank": ENDED, "status": "ended", "at": _time(message, now), "exp": _expiry(now, settings)}
     condition = "attribute_not_exists(#reported_at)"
-    return _merge(store, message.call_id, sets, condition, values, settings, now, remove="control_host")
+    return _merge(store, message.call_id, sets, condition, values, settings, now, remove="control_host") is not None
 
 
-def record_speech(store: Store, message: Message, settings: Settings, now: float) -> bool:
-    """Merge a `speech-update`: who speaks, or stopped, and when."""
+def record_speech(store: Store, message: Message, settings: Settings, now: float) -> list[str]:
+    """Merge a `speech-update`: who speaks, or stopped, and when.
+
+    Returns the sort keys of the results that were waiting for the caller to stop, when the caller has.
+    """
     speaker = {"user": "caller", "assistant": "assistant"}.get(message.role)
     if speaker is None or message.status not in ("started", "stopped"):
-        return False
-    return _advance(store, message, f"{speaker}_{message.status}_at", settings, now)
+        return []
+    stopped = (speaker, message.status) == ("caller", "stopped")
+    before = _advance(
+        store, message, f"{speaker}_{message.status}_at", settings, now, remove="waiting" if stopped else ""
+    )
+    return sorted(before.get("waiting", ())) if before and stopped else []
 
 
-def record_interruption(store: Store, message: Message, settings: Settings, now: float) -> bool:
-    """Merge a `user-interrupted`: a time and not a counter, so that a duplicate is not a second interruption."""
-    return _advance(store, message, "interrupted_at", settings, now)
+def record_interruption(store: Store, message: Message, settings: Settings, now: float) -> int:
+    """Merge a `user-interrupted`: a time and not a counter, so that a duplicate is not a second interruption.
+
+    Returns the milliseconds since the interruption before it, 0 where there was none or this one is not newer.
+    """
+    before = _advance(store, message, "interrupted_at", settings, now)
+    last = int(before.get("interrupted_at", 0)) if before else 0
+    return _time(message, now) - last if last else 0
+
+
+def wait(store: Store, call_id: str, sk: str) -> None:
+    """Have a result told of the moment in which the caller stops speaking."""
+    with suppress(ConditionFailed):
+        store.update(Update(key(call_id), "ADD #waiting :sk", "attribute_exists(#pk)", {"sk": {sk}}))
 
 
 def record_transcript(store: Store, message: Message, settings: Settings, now: float) -> bool:
@@ -161,13 +180,16 @@ def link(store: Store, call_id: str, call_sid: str, control_host: str, settings:
     _merge(store, call_id, sets, "attribute_not_exists(#call_sid)", values, settings, now)
 
 
-def _advance(store: Store, message: Message, name: str, settings: Settings, now: float) -> bool:
+def _advance(
+    store: Store, message: Message, name: str, settings: Settings, now: float, remove: str = ""
+) -> Item | None:
+    """Move a time forward; the session as it was before, or None if this is old news."""
     at = _time(message, now)
     # A time from the future would silence every later result of this call.
     if at > (now + SKEW) * 1000:
-        return False
+        return None
     condition = f"attribute_not_exists(#{name}) OR #{name} < :at"
-    return _merge(store, message.call_id, {name: ":at"}, condition, {"at": at}, settings, now)
+    return _merge(store, message.call_id, {name: ":at"}, condition, {"at": at}, settings, now, remove=remove)
 
 
 def _time(message: Message, now: float) -> int:
@@ -201,8 +223,11 @@ def _merge(
     settings: Settings,
     now: float,
     remove: str = "",
-) -> bool:
-    """Apply one message to the session in one write, making the item where it is missing; False if it is old news."""
+) -> Item | None:
+    """Apply one message to the session in one write, making the item where it is missing.
+
+    Returns the item as it was before (empty where there was none), or None if the message is old news.
+    """
     born = {"v": VERSION, "rank": 0, "interrupted_at": 0, "created_at": int(now * 1000), "exp": _live(now, settings)}
     defaults = {name: f"if_not_exists(#{name}, :born_{name})" for name in born if name not in sets}
     change = "SET " + ", ".join(f"#{name} = {text}" for name, text in (defaults | dict(sets)).items())
@@ -211,25 +236,25 @@ def _merge(
         f"{change} REMOVE #{remove}" if remove else change,
         f"attribute_not_exists(#pk) OR (#exp > :now AND ({condition}))",
         {**{f"born_{name}": value for name, value in born.items()}, **values, "now": int(now)},
+        before=True,
     )
     try:
-        store.update(update)
+        return store.update(update)
     except ConditionFailed as lost:
         if lost.item is None or lost.item["exp"] > now:
-            return False
+            return None
         return _reborn(store, call_id, born, update, now)
-    return True
 
 
-def _reborn(store: Store, call_id: str, born: Item, update: Update, now: float) -> bool:
+def _reborn(store: Store, call_id: str, born: Item, update: Update, now: float) -> Item | None:
     """Start over on an item that has expired but is not deleted yet: none of its old facts may live on."""
     with suppress(ConditionFailed):
         store.put(Put({**key(call_id)._asdict(), **born}, "#exp <= :now", {"now": int(now)}))
     try:
         store.update(update)
     except ConditionFailed:
-        return False
-    return True
+        return None
+    return {}
 
 
 def _live(now: float, settings: Settings) -> int:

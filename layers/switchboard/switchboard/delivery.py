@@ -19,6 +19,7 @@ from switchboard.toolcalls import Delivery, Row, State
 SPEAKING_SECONDS = 15  # after this long without a word from Vapi, a caller who "speaks" is taken to have stopped
 SUBSTANTIAL_WORDS = 5  # a shorter utterance ("hello?", "are you there?") does not change what the caller wants
 MAX_TRIES = 2
+REMINDER = "Tell the caller briefly what the latest tool results say, as far as it still matters to them."
 NO_CONTROL_URL = "no_control_url"
 DECISIONS = 3  # how often the session may change under our hands before we wait and look again
 
@@ -40,6 +41,9 @@ class Outcome(NamedTuple):
     again: int | None = None
 
 
+FOLLOW_UP_SECONDS = 5  # how long the assistant may stay silent about a result that it was told in silence
+
+
 class Speaker(NamedTuple):
     """What delivery needs of the outside."""
 
@@ -59,6 +63,8 @@ def deliver(speaker: Speaker, row: Row, now: float) -> Outcome:
             return _close(speaker, row, Delivery.DROPPED, reason)
         manner = decide(session, row, _followed(speaker.store, session, row), now)
         if manner is Manner.WAIT:
+            if row.key.sk not in session.waiting:
+                calls.wait(speaker.store, row.call_id, row.key.sk)
             return Outcome(Delivery.PENDING, "caller_speaking", again=1)
         if manner is Manner.DROP:
             return _close(speaker, row, Delivery.DROPPED, "superseded")
@@ -71,6 +77,24 @@ def deliver(speaker: Speaker, row: Row, now: float) -> Outcome:
     return Outcome(Delivery.PENDING, "session_busy", again=1)
 
 
+def follow_up(speaker: Speaker, row: Row, now: float) -> Outcome:
+    """Make the assistant speak about a result that was added in silence, should it have said nothing since."""
+    session = calls.load(speaker.store, row.call_id, now)
+    if session is None or _void(session, row, now):
+        return Outcome(row.delivery, "too_late")
+    if max(session.assistant_started_at, session.assistant_stopped_at) > row.delivery_at:
+        return Outcome(row.delivery, "spoken")
+    if _speaking(session, now):
+        return Outcome(row.delivery, "caller_speaking", again=1)
+    if not toolcalls.claim_follow_up(speaker.store, row):
+        return Outcome(row.delivery, "taken")
+    try:
+        speaker.vapi.speak(_url(speaker, row, session), vapi.add_message(REMINDER, respond=True), speaker.public_key())
+    except (NotDone, Ambiguous) as error:
+        return Outcome(row.delivery, error.reason)
+    return Outcome(row.delivery, "followed_up")
+
+
 def decide(session: Session, row: Row, followed: bool, now: float) -> Manner:
     """How the result may be given.
 
@@ -78,13 +102,18 @@ def decide(session: Session, row: Row, followed: bool, now: float) -> Manner:
     """
     if row.quiet:
         return Manner.SILENT
-    speaking = session.caller_started_at > session.caller_stopped_at
-    if speaking and now * 1000 - session.caller_started_at < SPEAKING_SECONDS * 1000:
+    if _speaking(session, now):
         return Manner.WAIT
     superseded = session.interrupted_at > row.emitted_at and followed
     if not superseded:
         return Manner.SPEAK
     return Manner.DROP if row.effect == "read" else Manner.SILENT
+
+
+def _speaking(session: Session, now: float) -> bool:
+    """Whether the caller is speaking; one who has for very long is taken to have stopped without our being told."""
+    speaking = session.caller_started_at > session.caller_stopped_at
+    return speaking and now * 1000 - session.caller_started_at < SPEAKING_SECONDS * 1000
 
 
 def _void(session: Session, row: Row, now: float) -> str:
@@ -128,16 +157,21 @@ def _unchanged(session: Session, row: Row, now: float) -> Check:
 
 
 def _send(speaker: Speaker, row: Row, session: Session, manner: Manner, owner: str) -> Outcome:
-    host = session.control_host or row.control_host
-    url = control.url(host, row.call_id, local=speaker.local)
     command = vapi.add_message(wording(row), respond=manner is Manner.SPEAK)
     try:
-        speaker.vapi.speak(url, command, speaker.public_key())
+        speaker.vapi.speak(_url(speaker, row, session), command, speaker.public_key())
     except NotDone as error:
         return _refused(speaker, row, owner, error)
     except Ambiguous as error:
         return _close(speaker, row, Delivery.UNDELIVERABLE, error.reason, owner)
-    return _close(speaker, row, Delivery.DELIVERED, manner.value, owner)
+    outcome = _close(speaker, row, Delivery.DELIVERED, manner.value, owner)
+    # Told in silence, the model may say nothing at all: look again soon. What was looked up for it alone may stay unsaid.
+    silent = manner is Manner.SILENT and not row.quiet
+    return outcome._replace(again=FOLLOW_UP_SECONDS) if silent else outcome
+
+
+def _url(speaker: Speaker, row: Row, session: Session) -> str:
+    return control.url(session.control_host or row.control_host, row.call_id, local=speaker.local)
 
 
 def _refused(speaker: Speaker, row: Row, owner: str, error: NotDone) -> Outcome:

@@ -27,7 +27,7 @@ UNKNOWN_TOOL = "There is no such tool. Offer what you can do instead."
 NOT_AN_OBJECT = "The arguments are not a JSON object. Call the tool again with the arguments that it describes."
 CONFLICT = "This tool call id was used before with other arguments, so nothing was done. Call the tool again."
 BUSY = "That is being done already. Do not call the tool again; the first call gives the result."
-OVERRUN = "It took too long. Say that it is taking longer than usual, and offer to try again."
+INTERRUPTED = "Not done: the caller went on speaking. Listen to what they say now."
 BROKEN = "It did not work because of a technical problem on our side. Apologise, and offer to help another way."
 UNCONFIRMED = "We could not confirm whether it was done. Say so, do not promise anything: a person will check."
 
@@ -118,6 +118,10 @@ def _accept(desk: Desk, row: Row) -> Row:
 
 
 def _background(desk: Desk, job: Job, _deadline: float) -> ToolAnswer:
+    if first := _first(desk, job):
+        if first.state is State.SUCCEEDED:
+            return ToolAnswer(job.call, result=first.result)
+        return ToolAnswer(job.call, result=ACCEPTED, spoken=job.tool.meanwhile)
     stored = _accept(desk, job.row)
     # A repeat sends again as long as nobody has begun: the first answer may have been lost before its message was sent.
     if stored.state is State.RECEIVED:
@@ -125,7 +129,20 @@ def _background(desk: Desk, job: Job, _deadline: float) -> ToolAnswer:
     return ToolAnswer(job.call, result=ACCEPTED, spoken=job.tool.meanwhile)
 
 
+def _first(desk: Desk, job: Job) -> Row | None:
+    """The earlier call that this one only repeats, where the tool says that repeating itself is the model's mistake."""
+    if not job.tool.dedupe:
+        return None
+    first = toolcalls.first_of(desk.store, job.row, desk.clock(), job.tool.dedupe)
+    if first:
+        count(Count.TOOL_REPEATED)
+        log("the model repeated itself", call_id=job.row.call_id, tool=job.tool.name)
+    return first
+
+
 def _after_call(desk: Desk, job: Job, _deadline: float) -> ToolAnswer:
+    if _first(desk, job):
+        return ToolAnswer(job.call, result=AFTER_CALL)
     stored = _accept(desk, job.row)
     # The end of the call may have been stored before this row: then nobody else will set it going.
     session = calls.load(desk.store, stored.call_id, desk.clock())
@@ -137,6 +154,10 @@ def _after_call(desk: Desk, job: Job, _deadline: float) -> ToolAnswer:
 def _inline(desk: Desk, job: Job, deadline: float) -> ToolAnswer:
     """Run a tool while the caller waits. What acts outside is recorded first; a look-up only when it is done."""
     now = desk.clock()
+    if first := _first(desk, job):
+        return _stored_answer(desk, job, first)
+    if job.tool.on_interrupt == "cancel" and _interrupted(desk, job.row):
+        return ToolAnswer(job.call, error=INTERRUPTED)
     # Its words go out with this very response, so there is nothing to deliver later.
     running = job.row._replace(
         state=State.RUNNING,
@@ -150,6 +171,8 @@ def _inline(desk: Desk, job: Job, deadline: float) -> ToolAnswer:
         if stored is not running:
             return _stored_answer(desk, job, stored)
     state, words = _run_inline(desk, job, running, min(job.tool.timeout, deadline - now))
+    if state is State.RECEIVED:
+        return _continued(desk, job)
     ended = running._replace(state=state, result=words)
     try:
         if job.tool.effect == "read":
@@ -182,12 +205,30 @@ def _run_inline(desk: Desk, job: Job, row: Row, seconds: float) -> tuple[State, 
     except Exception as error:  # noqa: BLE001 - a tool may raise anything, and its caller still needs an answer
         reason = type(error).__name__
     warn("inline tool failed", call_id=row.call_id, tool=row.tool, code=reason)
-    if job.tool.effect == "read":
-        return State.FAILED, OVERRUN if reason == "Overrun" else BROKEN
-    return State.UNKNOWN, UNCONFIRMED
+    if job.tool.effect != "read":
+        return State.UNKNOWN, UNCONFIRMED
+    # A look-up may be begun again, by a worker that has more time.
+    return (State.RECEIVED, "") if reason == "Overrun" else (State.FAILED, BROKEN)
+
+
+def _continued(desk: Desk, job: Job) -> ToolAnswer:
+    """A look-up that takes too long goes on in the background, and its result is spoken like any other."""
+    stored = _accept(desk, job.row._replace(lane="live"))
+    if stored.state is State.RECEIVED:
+        desk.live_queue.send(Ticket(stored.call_id, stored.key.sk))
+        return ToolAnswer(job.call, result=ACCEPTED, spoken=job.tool.overrun)
+    return _stored_answer(desk, job, stored)
+
+
+def _interrupted(desk: Desk, row: Row) -> bool:
+    """Whether the caller has spoken over the turn that asked for this call."""
+    session = calls.load(desk.store, row.call_id, desk.clock())
+    return session is not None and session.interrupted_at > row.emitted_at
 
 
 def _stored_answer(desk: Desk, job: Job, stored: Row) -> ToolAnswer:
+    if stored.state is State.RECEIVED or (stored.state is State.RUNNING and stored.lane == "live"):
+        return ToolAnswer(job.call, result=ACCEPTED, spoken=job.tool.overrun)
     if stored.state is State.RUNNING:
         words = UNCONFIRMED if stored.lease < desk.clock() * 1000 else BUSY
         return ToolAnswer(job.call, error=words)

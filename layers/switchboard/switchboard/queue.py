@@ -10,7 +10,8 @@ VERSION = 1
 
 
 class Ticket(NamedTuple):
-    """Which tool call to work on. `due` is what for: to run it (`run`) or only to speak its result (`speak`)."""
+    """Which tool call to work on. `due` is what for: to run it (`run`), to speak its result (`speak`), or to see whether
+    the assistant has spoken about it (`follow`)."""
 
     call_id: str
     sk: str
@@ -28,7 +29,7 @@ class Ticket(NamedTuple):
             call_id, sk, due = fields["c"], fields["t"], fields.get("d", "run")
         except (ValueError, TypeError, KeyError):
             return None
-        known = isinstance(call_id, str) and isinstance(sk, str) and due in ("run", "speak")
+        known = isinstance(call_id, str) and isinstance(sk, str) and due in ("run", "speak", "follow")
         return cls(call_id, sk, due) if known and call_id and sk else None
 
 

@@ -22,6 +22,7 @@ Item = dict[str, Any]
 Values = Mapping[str, Any]
 
 NO_VALUES: Values = MappingProxyType({})
+INDEX = "open"
 CONFLICT_TRIES = 4  # the first and three more
 _NAME = re.compile(r"#(\w+)")
 _VALUE = re.compile(r":(\w+)")
@@ -51,6 +52,8 @@ class Update(NamedTuple):
     change: str
     condition: str = ""
     values: Values = NO_VALUES
+    before: bool = False
+    """Return the item as it was before the change, not as it is afterwards."""
 
 
 class Check(NamedTuple):
@@ -92,13 +95,25 @@ class Store:
                     return items
                 request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
+    def due(self, shard: str, now: int) -> list[Key]:
+        """Keys in a shard of the index of unfinished items whose time has come, oldest first, at most one page."""
+        with aws.available("table"):
+            page = self._client.query(
+                TableName=self._table,
+                IndexName=INDEX,
+                KeyConditionExpression="g1pk = :shard AND g1sk <= :now",
+                ExpressionAttributeValues=_plain({":shard": shard, ":now": now}),
+            )
+        return [Key(item["pk"]["S"], item["sk"]["S"]) for item in page["Items"]]
+
     def put(self, put: Put) -> None:
         """Write an item; `ConditionFailed` carries the one that stands in the way."""
         self._write(self._client.put_item, _request(self._table, put))
 
     def update(self, update: Update) -> Item:
         """Change an item and return it as it is afterwards; `ConditionFailed` carries it as it is instead."""
-        answer = self._write(self._client.update_item, _request(self._table, update) | {"ReturnValues": "ALL_NEW"})
+        wanted = {"ReturnValues": "ALL_OLD" if update.before else "ALL_NEW"}
+        answer = self._write(self._client.update_item, _request(self._table, update) | wanted)
         return _item(answer.get("Attributes")) or {}
 
     def transact(self, writes: Iterable[Put | Update | Check], token: str) -> None:

@@ -77,6 +77,7 @@ class Row(NamedTuple):
     result: str = ""
     delivery: Delivery = Delivery.NONE
     delivery_owner: str = ""
+    delivery_at: int = 0
     delivery_tries: int = 0
     quiet: bool = False
 
@@ -196,12 +197,14 @@ def begin(store: Store, row: Row) -> bool:
     return True
 
 
-def commit(store: Store, row: Row, state: State, result: str) -> Row | None:
+def commit(store: Store, row: Row, state: State, result: str, *, silent: bool = False) -> Row | None:
     """Record the outcome, if this attempt still owns the call; None if it does not and its result is void.
+
+    `silent` leaves the result out of the call: nothing is waiting for it.
 
     Where the call was given up as UNKNOWN meanwhile, its true owner may still say once how it ended.
     """
-    speak = row.lane == "live"
+    speak = row.lane == "live" and not silent
     change = "SET #state = :state, #result = :result, #delivery = :delivery"
     delivery = Delivery.PENDING if speak else Delivery.NONE
     values = {**_fence(row), "state": state.value, "result": result, "delivery": delivery.value}
@@ -272,9 +275,54 @@ def settle(store: Store, row: Row, now: float, result: str) -> Row | None:
         return None
 
 
-def give_up(store: Store, row: Row, result: str) -> Row | None:
-    """Record that this attempt cannot say whether it acted: UNKNOWN, never to be run again."""
-    return commit(store, row, State.UNKNOWN, result)
+def resolve(store: Store, row: Row, state: State, result: str) -> Row | None:
+    """Say how an UNKNOWN call ended, because the other side has been asked; only while its result is not given away."""
+    condition = "#state = :unknown AND #delivery IN (:none, :pending)"
+    values = {
+        "unknown": State.UNKNOWN.value,
+        "state": state.value,
+        "result": result,
+        "none": Delivery.NONE.value,
+        "pending": Delivery.PENDING.value,
+    }
+    try:
+        return Row.of(store.update(Update(row.key, "SET #state = :state, #result = :result", condition, values)))
+    except ConditionFailed:
+        return None
+
+
+def first_of(store: Store, row: Row, now: float, seconds: float) -> Row | None:
+    """Be the first call of this tool with these arguments within `seconds`: None if so, else the first one's row.
+
+    A first call that did nothing gives up its place, so that the caller's second attempt is not answered with it.
+    """
+    fingerprint = hashlib.sha256(f"{row.key.pk}|{row.digest}".encode()).hexdigest()
+    place = Key(f"DEDUP#{fingerprint}", "-")
+    item = {**place._asdict(), "v": VERSION, "first": row.key.sk, "exp": int(now + seconds)}
+    try:
+        store.put(
+            Put(item, "attribute_not_exists(#pk) OR #exp <= :now OR #first = :me", {"now": int(now), "me": row.key.sk})
+        )
+        return None
+    except ConditionFailed as lost:
+        seen = str((lost.item or item)["first"])
+    first = load(store, Key(row.key.pk, seen))
+    if first and first.state not in (State.FAILED, State.EXPIRED):
+        return first
+    try:
+        store.put(Put(item, "#first = :seen", {"seen": seen}))
+    except ConditionFailed:
+        return load(store, Key(row.key.pk, seen))
+    return None
+
+
+def replaced(store: Store, row: Row) -> bool:
+    """Whether the model has called the same tool again since, so that this call is no longer what the caller wants."""
+    return any(other.tool == row.tool and _age(other) > _age(row) for other in of_call(store, row.call_id))
+
+
+def _age(row: Row) -> tuple[int, int, str]:
+    return row.emitted_at, row.accepted_at, row.key.sk
 
 
 def owns(store: Store, row: Row) -> bool:
@@ -298,13 +346,12 @@ def start_after_call(store: Store, row: Row, now: float, seconds: float) -> None
 
 def claim_delivery(store: Store, row: Row, session: Check, owner: str, now: float) -> bool:
     """Become the one who speaks the result, provided that the session is as it was when that was decided."""
-    change = "SET #delivery = :claimed, #delivery_owner = :owner, #delivery_at = :now, #g1sk = :due"
+    change = "SET #delivery = :claimed, #delivery_owner = :owner, #delivery_at = :now"
     values = {
         "claimed": Delivery.CLAIMED.value,
         "pending": Delivery.PENDING.value,
         "owner": owner,
         "now": _ms(now),
-        "due": int(now) + 120,
     }
     try:
         store.transact([session, Update(row.key, change, "#delivery = :pending", values)], owner)
@@ -331,6 +378,39 @@ def end_delivery(store: Store, row: Row, owner: str, delivery: Delivery, reason:
     except ConditionFailed:
         return False
     return True
+
+
+def void_delivery(store: Store, row: Row, before: float) -> bool:
+    """Close a delivery whose owner has died between claiming and recording: never sent again, for it may have been."""
+    change = "SET #delivery = :to, #delivery_reason = :reason REMOVE #g1pk, #g1sk"
+    condition = "#delivery = :claimed AND #delivery_at < :before"
+    values = {
+        "to": Delivery.UNDELIVERABLE.value,
+        "reason": "owner_lost",
+        "claimed": Delivery.CLAIMED.value,
+        "before": _ms(before),
+    }
+    try:
+        store.update(Update(row.key, change, condition, values))
+    except ConditionFailed:
+        return False
+    return True
+
+
+def claim_follow_up(store: Store, row: Row) -> bool:
+    """Become the one who makes the assistant speak about a result that was added in silence, once."""
+    condition = "#delivery = :delivered AND attribute_not_exists(#followed_up)"
+    values = {"true": True, "delivered": Delivery.DELIVERED.value}
+    try:
+        store.update(Update(row.key, "SET #followed_up = :true", condition, values))
+    except ConditionFailed:
+        return False
+    return True
+
+
+def unfinished(store: Store, shard: int, now: float) -> list[Key]:
+    """Keys of what is due in one shard of the index. The index lags behind, so the rows themselves decide."""
+    return store.due(f"OPEN#{shard}", int(now))
 
 
 def _ms(seconds: float) -> int:

@@ -24,9 +24,13 @@ from switchboard.messages import canonical, one_line
 
 Effect = Literal["read", "keyed", "once"]
 Lane = Literal["inline", "live", "after_call"]
+Interrupt = Literal["finish", "cancel"]
+Reconcile = Callable[["Call", Mapping[str, Any]], str | None]
 
 MAX_TIMEOUT = 30.0  # seconds; the live worker itself has 35
 DEADLINES = {"inline": 60.0, "live": 60.0, "after_call": 1800.0}  # seconds from acceptance, or from the call's end
+DEDUPE_CALL = 13 * 3600.0  # seconds; no call at Vapi is longer than twelve hours
+OVERRUN = "This is taking a little longer. One moment, please."
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)  # what Vapi accepts
 
 
@@ -93,6 +97,11 @@ class Tool(NamedTuple):
     meanwhile: str
     timeout: float
     deadline: float
+    overrun: str = ""
+    dedupe: float = 0
+    latest_wins: bool = False
+    on_interrupt: Interrupt = "finish"
+    reconcile: Reconcile | None = None
 
     def parse(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Validate the model's arguments, before anything happens; `WrongArguments` names the first that is wrong."""
@@ -158,6 +167,11 @@ class Toolbox:
         after_call: bool = False,
         timeout: float = 6.0,
         deadline: float | None = None,
+        overrun: str = OVERRUN,
+        dedupe: float | Literal["call"] = 0,
+        latest_wins: bool = False,
+        on_interrupt: Interrupt = "finish",
+        reconcile: Reconcile | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
     def tool(  # type: ignore[misc]  # the second signature is generic in the function that it is given later
         self,
@@ -169,22 +183,44 @@ class Toolbox:
         after_call: bool = False,
         timeout: float = 6.0,
         deadline: float | None = None,
+        overrun: str = OVERRUN,
+        dedupe: float | Literal["call"] = 0,
+        latest_wins: bool = False,
+        on_interrupt: Interrupt = "finish",
+        reconcile: Reconcile | None = None,
     ) -> Any:
         """Make a function a tool; it stays the function that it was.
 
         `meanwhile` makes it run in the background and gives the words said at once. `after_call` runs it when the call
         has ended. `effect` is what it does outside: `read`, `keyed` (the other side takes an idempotency key) or `once`.
         `timeout` is seconds for one attempt, `deadline` seconds until nobody needs the result any more.
+
+        `overrun` are the words said when an inline look-up takes too long and goes on in the background.
+        `dedupe` gives the model that repeats itself (other id, same arguments) the first result, for so many seconds or
+        for the whole `"call"`. `latest_wins` lets a newer call of the tool replace an older one that has not acted yet.
+        `on_interrupt="cancel"` keeps a call from acting once the caller has spoken over the turn that asked for it: for
+        tools that end or transfer the call. `reconcile` asks the other side how a call ended that nobody knows the end
+        of: it returns the result, or None if surely nothing happened; raising leaves it unknown.
         """
         if meanwhile and after_call:
             raise TypeError("a tool is either spoken about now (meanwhile) or run after the call (after_call)")
         lane: Lane = "after_call" if after_call else "live" if meanwhile else "inline"
+        if latest_wins and lane == "inline":
+            raise TypeError(
+                "an inline tool is answered at once, so no newer call can replace it: latest_wins needs meanwhile"
+            )
 
         def register(plain: Callable[..., Any]) -> Callable[..., Any]:
             made = _make(plain, lane, effect, meanwhile, timeout, DEADLINES[lane] if deadline is None else deadline)
             if made.name in self._tools:
                 raise TypeError(f"there are two tools called {made.name}")
-            self._tools[made.name] = made
+            self._tools[made.name] = made._replace(
+                overrun=overrun,
+                dedupe=DEDUPE_CALL if dedupe == "call" else float(dedupe),
+                latest_wins=latest_wins,
+                on_interrupt=on_interrupt,
+                reconcile=reconcile,
+            )
             return plain
 
         return register(function) if function else register

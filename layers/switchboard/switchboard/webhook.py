@@ -13,9 +13,11 @@ from switchboard.budget import Overrun, limit
 from switchboard.desk import ASSISTANT_SECONDS, Caller, Desk, webhook_url
 from switchboard.errors import MessageRefused, Refused, SignatureRefused, Unavailable
 from switchboard.messages import Message
+from switchboard.queue import Ticket
 from switchboard.secrets import VAPI_WEBHOOK
 from switchboard.telemetry import Count, Seldom, count, log, warn
 
+FALSE_TRIGGER_MILLISECONDS = 500  # nobody interrupts more than twice a second: that is breath, or noise
 NO_DESTINATION = "Nobody can be reached at the moment. Offer to take a message instead."
 
 
@@ -118,12 +120,16 @@ def _end_of_call_report(desk: Desk, message: Message) -> dict[str, Any]:
 
 
 def _speech_update(desk: Desk, message: Message) -> dict[str, Any]:
-    calls.record_speech(desk.store, message, desk.settings, desk.clock())
+    for sk in calls.record_speech(desk.store, message, desk.settings, desk.clock()):
+        # A result has been waiting for this very moment, so nobody waits for its next delayed ticket.
+        desk.live_queue.send(Ticket(message.call_id, sk, due="speak"))
     return {}
 
 
 def _user_interrupted(desk: Desk, message: Message) -> dict[str, Any]:
-    calls.record_interruption(desk.store, message, desk.settings, desk.clock())
+    since = calls.record_interruption(desk.store, message, desk.settings, desk.clock())
+    if 0 < since < FALSE_TRIGGER_MILLISECONDS:
+        count(Count.FALSE_TRIGGER)
     return {}
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from switchboard import delivery, lookups, toolcalls
+from switchboard import calls, delivery, lookups, toolcalls
 from switchboard.budget import Overrun, limit
 from switchboard.delivery import Speaker
 from switchboard.desk import Agent
@@ -29,6 +29,9 @@ MAX_DELAY = 900  # seconds, of one SQS message
 
 FAILED_WORDS = "It did not work because of a technical problem on our side. Apologise, and offer to help another way."
 UNKNOWN_WORDS = "We could not confirm whether it was done. Say so, do not promise anything: a person will check."
+REPLACED_WORDS = "Not done: the caller has asked for something else since."
+INTERRUPTED_WORDS = "Not done: the caller went on speaking."
+SETTLE = 0.3  # seconds that a call waits for a newer one of the same tool
 EXPIRED_WORDS = "It took too long and was not done. Apologise, and offer to try again."
 
 
@@ -40,6 +43,9 @@ class Bench(NamedTuple):
     queue: Queue
     speaker: Speaker
     clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+    undelivered: Callable[[Row, str], None] = lambda row, reason: None
+    """Told of every result that the caller will never hear, so that somebody can follow it up."""
 
 
 def work(bench: Bench, ticket: Ticket, receipt: str, remaining: Callable[[], float]) -> None:
@@ -62,8 +68,13 @@ def _work(bench: Bench, ticket: Ticket, receipt: str, remaining: Callable[[], fl
         count(Count.TOOL_MISSING)
         warn("ticket without a tool call", call_id=ticket.call_id)
         return
+    if ticket.due == "follow":
+        _follow_up(bench, row)
+        return
     if not row.state.settled:
         row = _run(bench, row, receipt, remaining) or row
+    if row.state is State.UNKNOWN:
+        row = _reconciled(bench, row)
     if row.state.settled and row.delivery is Delivery.PENDING:
         _speak(bench, row)
 
@@ -112,6 +123,9 @@ def _attempt(bench: Bench, tool: Tool, row: Row) -> Row | None:
     except WrongArguments as error:
         # Checked when it was accepted, so the tool has changed since: nothing has happened, and nothing will.
         return _commit(bench, row, State.FAILED, str(error))
+    if reason := _unwanted(bench, tool, row):
+        count(Count.TOOL_REPLACED)
+        return _commit(bench, row, State.FAILED, reason, silent=True)
     if not toolcalls.begin(bench.store, row):
         return None
     started = bench.clock()
@@ -129,8 +143,37 @@ def _attempt(bench: Bench, tool: Tool, row: Row) -> Row | None:
     return _commit(bench, row, State.SUCCEEDED, said)
 
 
-def _commit(bench: Bench, row: Row, state: State, result: str) -> Row | None:
-    committed = toolcalls.commit(bench.store, row, state, result)
+def _unwanted(bench: Bench, tool: Tool, row: Row) -> str:
+    """Why the caller no longer wants this call to act, or ''. Asked at the last moment before it does."""
+    if tool.latest_wins:
+        # The model's second thought comes within milliseconds: give it the time to arrive.
+        bench.sleep(SETTLE)
+        if toolcalls.replaced(bench.store, row):
+            return REPLACED_WORDS
+    if tool.on_interrupt == "cancel":
+        session = calls.load(bench.store, row.call_id, bench.clock())
+        if session and session.interrupted_at > row.emitted_at:
+            return INTERRUPTED_WORDS
+    return ""
+
+
+def _reconciled(bench: Bench, row: Row) -> Row:
+    """Ask the other side how a call ended that nobody knows the end of, where its tool can ask."""
+    tool = bench.agent.tools.get(row.tool)
+    if tool is None or tool.reconcile is None:
+        return row
+    try:
+        with limit(tool.timeout):
+            found = tool.reconcile(call_of(bench, tool, row, bench.clock()), tool.parse(json.loads(row.arguments)))
+    except (Exception, Overrun) as error:  # noqa: BLE001 - whatever it raises, the call stays unknown
+        warn("not reconciled", tool=row.tool, call_id=row.call_id, code=type(error).__name__)
+        return row
+    state, words = (State.FAILED, FAILED_WORDS) if found is None else (State.SUCCEEDED, one_line(found))
+    return toolcalls.resolve(bench.store, row, state, words) or row
+
+
+def _commit(bench: Bench, row: Row, state: State, result: str, *, silent: bool = False) -> Row | None:
+    committed = toolcalls.commit(bench.store, row, state, result, silent=silent)
     if committed is None:
         warn("late result refused", tool=row.tool, call_id=row.call_id, attempt=row.attempt)
         return None
@@ -174,10 +217,26 @@ def _until(moment: int, now: float) -> int:
 def _speak(bench: Bench, row: Row) -> None:
     outcome = delivery.deliver(bench.speaker, row, bench.clock())
     log("result delivery", call_id=row.call_id, tool=row.tool, delivery=outcome.delivery.value, reason=outcome.reason)
-    if outcome.again is not None:
-        bench.queue.send(Ticket(row.call_id, row.key.sk, due="speak"), outcome.again)
-    elif outcome.delivery in _DELIVERIES:
-        count(_DELIVERIES[outcome.delivery])
+    if outcome.delivery is Delivery.PENDING:
+        bench.queue.send(Ticket(row.call_id, row.key.sk, due="speak"), outcome.again or 1)
+        return
+    if outcome.again:
+        bench.queue.send(Ticket(row.call_id, row.key.sk, due="follow"), outcome.again)
+    if outcome.reason in _OTHERS:
+        return
+    count(_DELIVERIES[outcome.delivery])
+    if outcome.delivery is not Delivery.DELIVERED and outcome.reason != "superseded":
+        bench.undelivered(row, outcome.reason)
+
+
+def _follow_up(bench: Bench, row: Row) -> None:
+    outcome = delivery.follow_up(bench.speaker, row, bench.clock())
+    log("result followed up", call_id=row.call_id, tool=row.tool, reason=outcome.reason)
+    if outcome.again:
+        bench.queue.send(Ticket(row.call_id, row.key.sk, due="follow"), outcome.again)
+
+
+_OTHERS = ("taken",)  # somebody else has the delivery, and counts it
 
 
 _DELIVERIES = {
