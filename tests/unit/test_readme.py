@@ -1,6 +1,8 @@
 """The documents: their examples run, their links lead somewhere, and what they name exists."""
 
+import inspect
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 import yaml
 
 from devkit.cli import COMMANDS
-from switchboard.tools import Toolbox
+from switchboard.tools import Call, Toolbox, ToolError
 from tests import markdown
 from tests.markdown import DOCUMENTS, ROOT, Block
 
@@ -75,6 +77,26 @@ def test_the_tool_of_the_readme_works() -> None:
     assert tool
     assert tool.schema["properties"]["day"]["description"] == "The weekday that the caller asks about."
     assert [scope["opening_hours"](day) for day in ("Sunday", "Monday")] == ["Closed.", "Nine to five."]
+
+
+def test_the_tool_of_the_page_about_tools_works() -> None:
+    [example] = [block for block in markdown.blocks(ROOT / "docs/tools.md") if block.language == "python"]
+    scope: dict[str, Any] = {}
+    exec(compile(example.text, "tools.md", "exec"), scope)  # noqa: S102 - our own documentation
+
+    call = Call(id="c-1", caller="+15550100001", idempotency_key="abcdef", now=datetime(2027, 1, 1, tzinfo=UTC))
+    tool = scope["tools"].get("book_table")
+    arguments = tool.parse({"table": "tab_7", "start": "2027-01-02T19:00:00-05:00"})
+    assert tool.run(call, arguments) == "Table tab_7 is booked under abcd."
+    with pytest.raises(ToolError):
+        tool.run(call, tool.parse({"table": "tab_7", "start": "2026-01-02T19:00:00-05:00"}))
+
+
+def test_every_option_of_a_tool_is_on_the_page_about_tools() -> None:
+    text = (ROOT / "docs/tools.md").read_text()
+    options = set(inspect.signature(Toolbox.tool).parameters) - {"self", "function"}
+
+    assert {option for option in options if option not in text} == set()
 
 
 def linked() -> list[tuple[Path, str]]:
