@@ -36,7 +36,7 @@ down: setup ## stop what `make up` started
 
 .PHONY: test
 test: build ## run the tests
-	pytest tests/unit tests/contract tests/integration tests/local
+	pytest
 
 .PHONY: nightly
 nightly: test ## run the tests, then those that take too long for every day

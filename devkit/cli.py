@@ -15,10 +15,14 @@ COMMANDS = {
     "down": ("devkit.down", "stop what `up` started"),
     "demo": ("devkit.demo", "play two whole phone calls and check what was promised"),
     "simulate": ("devkit.simulate", "play a call from a YAML script against the running stack"),
+    "call": ("devkit.story", "tell the story of one call from the table"),
+    "dlq": ("devkit.deadletters", "show what was given up, and send it back"),
     "curl": ("devkit.curl", "print a signed webhook request for the running stack"),
     "invoke": ("devkit.invoke", "run one built function on one event, without Docker"),
     "sign": ("devkit.sign", "sign event files again after an edit"),
-    "secrets": ("devkit.secrets", "store and list the secrets of a stack"),
+    "secrets": ("devkit.secrets", "store, rotate and list the secrets of a stack"),
+    "doctor": ("devkit.doctor", "say why a signature failed, and what to change"),
+    "corpus": ("devkit.corpus", "play hostile requests at a server, and judge its answers"),
 }
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 

@@ -8,15 +8,10 @@ under Lambda's own runtime client with their IAM policies enforced, and the call
 import argparse
 import sys
 import time
-from collections.abc import Mapping
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
-
-from boto3.dynamodb.types import TypeDeserializer
 
 from devkit.errors import UserError
-from devkit.evidence import Evidence, promises
+from devkit.evidence import collect, promises
 from devkit.player import Played
 from devkit.script import Script, load
 from devkit.simulate import player
@@ -26,8 +21,6 @@ from devkit.wire import Network
 
 CALLS = Path(__file__).parent / "calls"
 SCRIPTS = ("clinic_bypass.yaml", "clinic_imported.yaml")
-SETTLE_SECONDS = 20.0
-POLL_SECONDS = 0.2
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,24 +56,8 @@ def play(script: Script, stack: Stack, network: Network | None = None) -> tuple[
     """Play one call, wait until nothing of it is unfinished, and hold what was promised against what was seen."""
     with player(script, stack.facts, network) as one:
         played = one.play()
-    deadline = time.monotonic() + SETTLE_SECONDS
-    seen = Evidence(played, items(stack))
-    while not seen.settled and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-        seen = Evidence(played, items(stack))
+    seen = collect(played, stack.client("dynamodb"), stack.facts["outputs"]["TableName"])
     return played, promises(seen)
-
-
-def items(stack: Stack) -> list[Mapping[str, Any]]:
-    """All items of the table. This project stores whole numbers only."""
-    scan = stack.client("dynamodb").get_paginator("scan")
-    pages = scan.paginate(TableName=stack.facts["outputs"]["TableName"], ConsistentRead=True)
-    return [{name: _read(value) for name, value in item.items()} for page in pages for item in page["Items"]]
-
-
-def _read(value: Any) -> Any:
-    plain = TypeDeserializer().deserialize(value)
-    return int(plain) if isinstance(plain, Decimal) else plain
 
 
 def _no_dead_letters(stack: Stack) -> Promise:

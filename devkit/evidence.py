@@ -1,8 +1,12 @@
 """What was promised about a call, beside what was seen of it: in the answers, at the fakes, and in the table."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
+
+from boto3.dynamodb.types import TypeDeserializer
 
 from devkit import development
 from devkit.player import FORGED_REASON, Played, speaks
@@ -13,16 +17,19 @@ from switchboard.toolcalls import Delivery, Row, State
 
 RETENTION_SECONDS = 24 * 3600  # the template's default
 SLACK_SECONDS = 60
+SETTLE_SECONDS = 20.0
+POLL_SECONDS = 0.2
 CHANGE, CONFIRM, FIND = "change_appointment", "send_confirmation", "find_appointment"
 
 type Item = Mapping[str, Any]
 
 
 class Evidence(NamedTuple):
-    """A call that was played, and the table after it."""
+    """A call that was played, the table after it, and, on a stack with a past, the table before it."""
 
     played: Played
     items: Sequence[Item]
+    before: Sequence[Item] = ()
 
     def item(self, pk: str, sk: str = "META") -> Item:
         """One item, or an empty one."""
@@ -59,6 +66,35 @@ class Evidence(NamedTuple):
         keys = {row.idempotency_key for row in self.rows if row.tool == tool}
         calendar = (item for item in self.items if item["pk"] == "AGENT#calendar")
         return next((item for item in calendar if keys & item.get("applied", set())), {})
+
+    def effects(self, tool: str, counter: str) -> int:
+        """How often the calendar counted an effect while the call was played, at what this call's tool was applied to."""
+        after = self.applied(tool)
+        earlier = (item for item in self.before if (item["pk"], item["sk"]) == (after.get("pk"), after.get("sk")))
+        return int(after.get(counter, 0)) - int(next(earlier, {}).get(counter, 0))
+
+
+def collect(
+    played: Played, dynamodb: Any, table: str, *, before: Sequence[Item] = (), seconds: float = SETTLE_SECONDS
+) -> Evidence:
+    """Wait until nothing of the call is unfinished, for so long at most, and take what is in the table then."""
+    deadline = time.monotonic() + seconds
+    seen = Evidence(played, everything(dynamodb, table), before)
+    while not seen.settled and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+        seen = seen._replace(items=everything(dynamodb, table))
+    return seen
+
+
+def everything(dynamodb: Any, table: str) -> list[Item]:
+    """All items of the table."""
+    pages = dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+    return [{name: _plain(value) for name, value in item.items()} for page in pages for item in page["Items"]]
+
+
+def _plain(value: Any) -> Any:
+    read = TypeDeserializer().deserialize(value)
+    return int(read) if isinstance(read, Decimal) else read  # this project stores whole numbers only
 
 
 def promises(seen: Evidence) -> list[Promise]:
@@ -149,7 +185,7 @@ def _meanwhile(seen: Evidence) -> Promise:
 
 def _acts_once(seen: Evidence) -> Promise:
     rows = [row for row in seen.rows if row.tool == CHANGE]
-    changes = seen.applied(CHANGE).get("changes", 0)
+    changes = seen.effects(CHANGE, "changes")
     webhooks = len(seen.played.tools[CHANGE])
     return Promise(
         f"{CHANGE} acts once, however often its webhook arrives",
@@ -184,7 +220,7 @@ def _forgery(seen: Evidence) -> Promise:
 def _after_call(seen: Evidence) -> Promise:
     rows = seen.of_call("TOOL#")
     row = next((item for item in rows if item["tool"] == CONFIRM), {})
-    sent = seen.applied(CONFIRM).get("confirmations", 0)
+    sent = seen.effects(CONFIRM, "confirmations")
     after = row.get("released_at", 0) - seen.played.ended * 1000
     accepted = all(not answer.fault and not answer.failed for answer in seen.played.tools[CONFIRM])
     return Promise(

@@ -185,7 +185,7 @@ def _handler(owner: Loopback) -> type[BaseHTTPRequestHandler]:
                     method=self.command,
                     path=parts.path,
                     query=parse_qs(parts.query),
-                    headers={name.lower(): value for name, value in self.headers.items()},
+                    headers={name.lower(): ",".join(self.headers.get_all(name, [])) for name in self.headers},
                     body=self.rfile.read(int(size)),
                 )
             )

@@ -21,10 +21,19 @@ from devkit.server_messages import Conversation, ToolOutcome
 from devkit.speech import CUT_OFF, Cue, cut_off, duration, interrupted, speaking
 from devkit.timeline import Moment, render
 from devkit.twilio_fake import ApplicationError, PhoneLeg
-from devkit.wire import ASSISTANT_REQUEST_SECONDS, SERVER_SECONDS, Backend, Doors, Exchange, Network, Wire
+from devkit.wire import (
+    ASSISTANT_REQUEST_SECONDS,
+    READ_ANSWERS,
+    SERVER_SECONDS,
+    Backend,
+    Doors,
+    Exchange,
+    Network,
+    Replay,
+    Wire,
+)
 
 POLL_SECONDS = 0.05
-ANSWERED = ("assistant-request", "tool-calls")  # messages whose answers Vapi reads
 FORGED_REASON = "forged-by-a-stranger"
 
 
@@ -417,6 +426,7 @@ class Player:
             if request["path"] == "/call"
         ]
         self._moments += [delivery_moment(request) for request in self._deliveries()]
+        self._moments += [moment for replay in self._wire.replays for moment in replay_moments(replay)]
 
     def _asked_of_vapi(self) -> list[dict[str, Any]]:
         """What the backend asked the fake Vapi about this call."""
@@ -431,13 +441,22 @@ def exchange_moments(exchange: Exchange) -> Iterator[Moment]:
     """The moments of a message: one for all its deliveries if they only had to be taken in, and were."""
     inner = exchange.message["message"]
     name, count = _title(inner), len(exchange.deliveries)
-    if inner["type"] not in ANSWERED and all(sent.status == 200 for sent in exchange.deliveries):
+    if exchange.lost:
+        name += f" (lost and sent again, {exchange.lost} x)"
+    if inner["type"] not in READ_ANSWERS and all(sent.status == 200 for sent in exchange.deliveries):
         yield Moment(exchange.deliveries[0].at, "message", name + (f" x{count}" if count > 1 else ""), routine=True)
         return
     for number, sent in enumerate(exchange.deliveries):
         again = " again" if number else ""
         what = f"{name}{again} → {sent.status or 'no answer'} ({_ms(sent.seconds)})"
         yield Moment(sent.at, "message", what, ok=200 <= sent.status < 300)
+
+
+def replay_moments(replay: Replay) -> Iterator[Moment]:
+    """What came of a message that was sent again after the call: a moment only where that was not the same answer."""
+    if not replay.same:
+        what = f"{_title(replay.message['message'])} replayed → {replay.again.status}, not as the first time"
+        yield Moment(replay.again.at, "replay", what, ok=False)
 
 
 def _title(inner: Mapping[str, Any]) -> str:

@@ -5,24 +5,41 @@ epoch seconds, where there is one), so that the other side can be changed over w
 """
 
 import argparse
+import base64
 import getpass
 import json
+import os
 import secrets as randomness
 import sys
 import time
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
-from devkit import development, facts
+from devkit import development, target
 from devkit.errors import UserError
+from devkit.target import Target
 
 NAMES = ("vapi-webhook", "vapi-api-key", "vapi-public-key", "twilio-auth-token")
 MAX_PARAMETER = 4096  # characters, of a standard parameter
-DEFAULT_STACK = "switchboard"
+KEEP_HOURS = 24.0
+MIN_KEEP_HOURS = 1.0  # functions may not know of the new value for 5 minutes, and people take longer
+RANDOM_BYTES = 32  # as many as SHA-256 makes use of
+
+# What is left to do at the other side, once the functions know both values.
+NEXT = {
+    "vapi-webhook": (
+        "paste the new value at Vapi (Integrations, Server Configuration) as the secret of the credential that signs"
+    ),
+    "twilio-auth-token": (
+        "promote the secondary token in Twilio's console, if it is what you have stored: until then Twilio signs with "
+        "the old one; give it to Vapi as well, where the number is imported there with its token"
+    ),
+    "vapi-api-key": "delete the old key at Vapi: requests carry the new one",
+    "vapi-public-key": "delete the old key at Vapi: requests carry the new one",
+}
 
 
 class Entry(TypedDict):
@@ -45,31 +62,86 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="with --add: the old values end in N hours (default: when replaced)",
     )
+    rotate_parser = actions.add_parser("rotate", help="store a new value beside the old one, which ends after a time")
+    rotate_parser.add_argument("name", metavar="NAME", choices=NAMES, help=", ".join(NAMES))
+    rotate_parser.add_argument(
+        "--keep-hours",
+        type=float,
+        default=KEEP_HOURS,
+        metavar="N",
+        help=f"the old values end in N hours (default: {KEEP_HOURS:.0f})",
+    )
+    rotate_parser.add_argument(
+        "--generate",
+        metavar="FILE",
+        type=Path,
+        help="vapi-webhook: make a value, and write it to a new FILE of yours alone",
+    )
     list_parser = actions.add_parser("list", help="show names, ids and ages; never a value")
-    for action in (put_parser, list_parser):
-        action.add_argument("--stack-name", metavar="S", help=f"default: {DEFAULT_STACK}")
-        action.add_argument("--region", metavar="R", help="default: the one of your AWS configuration")
-        action.add_argument("--local", action="store_true", help="the stack that `switchboard up` left running")
+    for action in (put_parser, rotate_parser, list_parser):
+        target.arguments(action)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run `put` or `list`."""
-    name, ssm = _target(args)
-    try:
-        if args.action == "put":
-            if args.keep_hours is not None and not args.add:
-                raise UserError("--keep-hours goes with --add: without it the old values end at once")
-            value = read_value(args.name)
-            put(ssm, name, args.name, value, add=args.add, keep_hours=args.keep_hours, now=datetime.now(UTC))
-            sys.stdout.write(f"stored {path(name, args.name)}; functions use it within 5 minutes\n")
-        else:
-            sys.stdout.write("\n".join(listing(ssm, name, now=datetime.now(UTC))) + "\n")
-    except ClientError as error:
-        # The code only: a service's message may quote what it was sent.
-        raise UserError(f"AWS refused: {error.response['Error'].get('Code', 'unknown')}") from None
-    except BotoCoreError as error:
-        raise UserError(f"cannot reach AWS: {type(error).__name__}; check your credentials and region") from None
+    """Run `put`, `rotate` or `list`."""
+    chosen = target.chosen(args)
+    with target.explained():
+        said = {"put": _put, "rotate": _rotate, "list": _list}[args.action](args, chosen)
+    sys.stdout.write(f"{said}\n")
     return 0
+
+
+def _put(args: argparse.Namespace, chosen: Target) -> str:
+    if args.keep_hours is not None and not args.add:
+        raise UserError("--keep-hours goes with --add: without it the old values end at once")
+    value = read_value(args.name)
+    now = datetime.now(UTC)
+    put(chosen.client("ssm"), chosen.stack, args.name, value, add=args.add, keep_hours=args.keep_hours, now=now)
+    return f"stored {path(chosen.stack, args.name)}; functions use it within 5 minutes"
+
+
+def _rotate(args: argparse.Namespace, chosen: Target) -> str:
+    if not args.keep_hours >= MIN_KEEP_HOURS:
+        raise UserError(f"keep the old value for at least {MIN_KEEP_HOURS:.0f} hour, or replace it with `put`")
+    if args.generate and args.name != "vapi-webhook":
+        raise UserError(f"{args.name} is made by the other side; only vapi-webhook is a value of your own")
+    with _value(args) as value:
+        return rotate(
+            chosen.client("ssm"), chosen.stack, args.name, value, keep_hours=args.keep_hours, now=datetime.now(UTC)
+        )
+
+
+@contextmanager
+def _value(args: argparse.Namespace) -> Iterator[str]:
+    """The new value: typed, or made and written where only its owner reads it. Never shown: a terminal remembers."""
+    if not args.generate:
+        yield read_value(args.name)
+        return
+    # Standard base64 is a good secret for every scheme, whether its text counts or what it decodes to.
+    value = base64.b64encode(randomness.token_bytes(RANDOM_BYTES)).decode()
+    try:
+        # Never a file that exists, nor one that a link leads to.
+        file = os.open(args.generate, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise UserError(f"cannot write {args.generate}: {error.strerror}; nothing was stored") from error
+    try:
+        with os.fdopen(file, "w") as opened:
+            opened.write(value)
+        yield value
+    except UserError:
+        args.generate.unlink(missing_ok=True)
+        raise
+    except BaseException:
+        # Nobody knows whether AWS has stored it: then this is the only copy.
+        sys.stderr.write(
+            f"note: the new value is in {args.generate}; see `switchboard secrets list` if it was stored\n"
+        )
+        raise
+    sys.stdout.write(f"wrote the new value to {args.generate}, for you alone; delete it once it is pasted\n")
+
+
+def _list(_args: argparse.Namespace, chosen: Target) -> str:
+    return "\n".join(listing(chosen.client("ssm"), chosen.stack, now=datetime.now(UTC)))
 
 
 def path(stack_name: str, name: str) -> str:
@@ -111,6 +183,21 @@ def put(
     _write(ssm, path(stack_name, name), entries)
 
 
+def rotate(ssm: Any, stack_name: str, name: str, value: str, *, keep_hours: float, now: datetime) -> str:
+    """Store `value` beside the values that are valid at `now`, end those in `keep_hours`, and say what is next."""
+    valid = [entry for entry in _stored(ssm, stack_name, name) if not _ended(entry, now)]
+    if any(entry["secret"] == value for entry in valid):
+        raise UserError(f"that value is stored already; nothing was changed: {name} needs a new one to rotate to")
+    put(ssm, stack_name, name, value, now=now, add=True, keep_hours=keep_hours)
+    if not valid:
+        return f"stored {path(stack_name, name)}; there was no valid value to keep beside it"
+    end = now + timedelta(hours=keep_hours)
+    return (
+        f"stored {path(stack_name, name)}; the old value is valid until {end:%Y-%m-%d %H:%M} UTC\n"
+        f"next: wait 5 minutes, in which every function learns the new value; then {NEXT[name]}"
+    )
+
+
 def listing(ssm: Any, stack_name: str, *, now: datetime) -> list[str]:
     """A table of the known secrets: one line per value, and one for each name that has none."""
     found = ssm.get_parameters(Names=[path(stack_name, name) for name in NAMES], WithDecryption=True)["Parameters"]
@@ -118,7 +205,7 @@ def listing(ssm: Any, stack_name: str, *, now: datetime) -> list[str]:
     rows = [("NAME", "ID", "VALID UNTIL", "WRITTEN")]
     for name in NAMES:
         parameter = parameters.get(path(stack_name, name))
-        entries = _parse(parameter["Value"]) if parameter else []
+        entries = parse(parameter["Value"]) if parameter else []
         age = _age(now - parameter["LastModifiedDate"]) if parameter else ""
         rows += [(name, entry["id"], _end(entry, now), age) for entry in entries] or [(name, "not set", "", age)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -131,17 +218,6 @@ def store_development(ssm: Any) -> None:
         _write(ssm, path(development.STACK_NAME, name), [{"id": "development", "secret": value}])
 
 
-def _target(args: argparse.Namespace) -> tuple[str, Any]:
-    if args.local:
-        running = facts.running()
-        return args.stack_name or running["stack"], facts.client("ssm", running["api_url"])
-    session = boto3.Session(region_name=args.region)
-    if not session.region_name:
-        raise UserError("no AWS region: give --region, or set one in your AWS configuration")
-    config = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
-    return args.stack_name or DEFAULT_STACK, session.client("ssm", config=config)
-
-
 def _write(ssm: Any, parameter: str, entries: list[Entry]) -> None:
     text = json.dumps(entries, separators=(",", ":"))
     if len(text) > MAX_PARAMETER:
@@ -151,12 +227,12 @@ def _write(ssm: Any, parameter: str, entries: list[Entry]) -> None:
 
 def _stored(ssm: Any, stack_name: str, name: str) -> list[Entry]:
     try:
-        return _parse(ssm.get_parameter(Name=path(stack_name, name), WithDecryption=True)["Parameter"]["Value"])
+        return parse(ssm.get_parameter(Name=path(stack_name, name), WithDecryption=True)["Parameter"]["Value"])
     except ssm.exceptions.ParameterNotFound:
         return []
 
 
-def _parse(text: str) -> list[Entry]:
+def parse(text: str) -> list[Entry]:
     """Read a parameter; one that somebody typed by hand and got wrong has no value that works, so it counts as none."""
     try:
         return [_entry(entry) for entry in json.loads(text)]

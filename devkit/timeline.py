@@ -71,5 +71,11 @@ def table(promises: Sequence[Promise]) -> str:
     return "\n".join(lines)
 
 
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
 def _padded(lines: Sequence[str], height: int) -> list[str]:
     return [*lines, *[""] * (height - len(lines))]

@@ -40,7 +40,7 @@ Development secrets: public values that only this stack knows.
 {secrets}
 
 A signed webhook; a signature is good for 5 minutes, so print it when you need it:
-  switchboard curl | sh
+  .venv/bin/switchboard curl | sh
 
 Stop it with `make down`."""
 

@@ -38,6 +38,8 @@ MENDED = (
     "endedReason stands once, as EndedReason, without repeated values",
     "descriptions, examples and titles are left out",
 )
+# What these describe is itself a JSON Schema, with keywords that they do not list.
+JSON_SCHEMAS = ("JsonSchema", "OpenAIFunctionParameters")
 _PROSE = {"description", "example", "examples", "title", "deprecated", "externalDocs"}
 
 
@@ -51,6 +53,21 @@ class Spec(NamedTuple):
         """Read a slice that `main` wrote."""
         return cls(json.loads(path.read_text("utf-8"))["components"]["schemas"])
 
+    def closed(self) -> Self:
+        """The same schemas, but a field that none of them has is a fault: Vapi ignores what it does not know."""
+        return self._replace(
+            schemas={name: schema if name in JSON_SCHEMAS else _close(schema) for name, schema in self.schemas.items()}
+        )
+
+    def message_types(self) -> set[str]:
+        """Every `message.type` in the union of server messages."""
+        members = self.schemas["ServerMessage"]["properties"]["message"]["anyOf"]
+        return {kind for member in members for kind in _types_of(self.schemas[next(_targets(member))])}
+
+    def configurable_types(self) -> set[str]:
+        """Every value that an assistant's `serverMessages` may list."""
+        return set(self.schemas["CreateAssistantDTO"]["properties"]["serverMessages"]["items"]["enum"])
+
     def faults(self, name: str, value: object) -> list[str]:
         """Say where `value` is not what the schema `name` describes; an empty list when it is."""
         document = {"$ref": PREFIX + name, "components": {"schemas": self.schemas}}
@@ -63,6 +80,18 @@ class Spec(NamedTuple):
             if name.startswith(kind) and message_type in _types_of(schema):
                 return name
         raise KeyError(f"{kind} has no schema for {message_type!r}")
+
+
+def _close(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_close(value) for value in schema]
+    if not isinstance(schema, dict):
+        return schema
+    shut = {key: _close(value) for key, value in schema.items()}
+    # A property may be called "properties": then it is one schema, and not a map of them.
+    if isinstance(shut.get("properties"), dict) and shut.get("type") == "object":
+        shut.setdefault("additionalProperties", False)
+    return shut
 
 
 def _types_of(schema: dict[str, Any]) -> list[str]:

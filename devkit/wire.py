@@ -3,7 +3,10 @@
 A `Network` decides what happens to a message on its way; faults of networks and retries belong there.
 """
 
+import copy
+import random
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +22,10 @@ from switchboard.signatures import PRESETS, Scheme, sign
 VAPI_PATH = "/webhook/vapi"
 SERVER_SECONDS = 20.0  # how long Vapi waits for a server, unless told otherwise
 ASSISTANT_REQUEST_SECONDS = 7.5  # not configurable: the carrier waits for it
+READ_ANSWERS = ("assistant-request", "tool-calls")  # messages whose answers Vapi reads
+LOST_SHARE = 0.2  # of the deliveries, on a network that drops
+REORDERED = 16  # messages under way at once on a network that reorders
+RETRY_PAUSES = (0.3, 0.6, 1.2)  # seconds; a backoff plan's are longer, but people speak faster here too
 
 
 class Sent(NamedTuple):
@@ -31,15 +38,30 @@ class Sent(NamedTuple):
 
 
 class Exchange(NamedTuple):
-    """A message and every delivery of it."""
+    """A message and every delivery of it that was answered; `lost` counts those whose way, or whose answer's way, was not."""
 
     message: dict[str, Any]
     deliveries: list[Sent]
+    lost: int = 0
 
     @property
     def accepted(self) -> bool:
         """Whether the backend took every delivery."""
         return all(200 <= sent.status < 300 for sent in self.deliveries)
+
+
+class Replay(NamedTuple):
+    """A message that came once more after the call, and whether it was answered as the first time."""
+
+    message: dict[str, Any]
+    first: Sent
+    again: Sent
+
+    @property
+    def same(self) -> bool:
+        """The same status; and the same body where somebody reads it."""
+        read = self.message["message"]["type"] in READ_ANSWERS
+        return self.first.status == self.again.status and (not read or self.first.body == self.again.body)
 
 
 class Backend:
@@ -71,13 +93,16 @@ class Backend:
             return Sent(at, 0, str(error).encode(), self._clock() - at)
         return Sent(at, answer.status_code, answer.content, self._clock() - at)
 
-    def sign(self, body: bytes, secret: str | None = None) -> dict[str, str]:
-        """The headers of a webhook, signed now; `secret` is for a stranger who does not know ours."""
+    def sign(self, body: bytes, secret: str | None = None, *, ahead: float = 0) -> dict[str, str]:
+        """The headers of a webhook, signed now; `secret` is for a stranger who does not know ours.
+
+        `ahead` is how many seconds the sender's clock is ahead of ours.
+        """
         proof = sign(
             self._scheme,
             body,
             secret or self._secret,
-            timestamp=round(self._clock()),
+            timestamp=round(self._clock() + ahead),
             message_id="msg_" + secrets.token_hex(12),
         )
         return {"content-type": "application/json", **proof}
@@ -88,43 +113,109 @@ class Backend:
 
 
 class Network(NamedTuple):
-    """What happens to messages on the way."""
+    """What happens to messages on the way. Times are in seconds."""
 
     duplicate: bool = False
+    reorder: bool = False
+    jitter: tuple[float, float] = (0, 0)
+    drop: bool = False
+    replay: bool = False
+    skew: float = 0
+    choose: random.Random = random.Random()  # noqa: S311 - which message is lost is no secret
+
+    @property
+    def faulty(self) -> bool:
+        """Whether more can go wrong on it than that a message comes twice."""
+        return any((self.reorder, any(self.jitter), self.drop, self.replay, self.skew))
 
     def copies(self, message: Mapping[str, Any], asked: bool) -> int:
         """How often a message is delivered; `asked` where the script wants this one twice."""
         return 2 if self.duplicate or asked else 1
 
+    def delay(self) -> float:
+        """How long the next message is under way."""
+        return self.choose.uniform(*self.jitter)
+
+    def loss(self) -> str:
+        """What becomes of a delivery: '' if it arrives, else whether the `request` or the `answer` is lost."""
+        if not self.drop or self.choose.random() >= LOST_SHARE:
+            return ""
+        return self.choose.choice(("request", "answer"))
+
+    def told(self, message: dict[str, Any]) -> dict[str, Any]:
+        """The message as the sender's clock has it."""
+        if not self.skew:
+            return message
+        moved = copy.deepcopy(message)
+        moved["message"]["timestamp"] += round(self.skew * 1000)
+        return moved
+
 
 class Wire:
-    """Carries messages to the backend in their order, while the call goes on; the answers that matter are waited for."""
+    """Carries messages to the backend while the call goes on; the answers that matter are waited for.
 
-    def __init__(self, backend: Backend, network: Network) -> None:
+    They arrive in their order, however long each is under way, unless the network reorders them.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        network: Network,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._backend, self._network = backend, network
-        self._line = ThreadPoolExecutor(1, "wire")
+        self._clock, self._sleep = clock, sleep
+        self._line = ThreadPoolExecutor(REORDERED if network.reorder else 1, "wire")
         self._twins = ThreadPoolExecutor(2, "twin")
+        self._taken: list[tuple[dict[str, Any], bytes, dict[str, str], Sent]] = []
+        self._taking = threading.Lock()
+        self.replays: list[Replay] = []
 
     def post(
         self, message: dict[str, Any], *, seconds: float = SERVER_SECONDS, twice: bool = False
     ) -> Future[Exchange]:
-        """Send a message after all that were posted before it."""
-        return self._line.submit(self._carry, message, seconds, twice)
+        """Send a message."""
+        arrives = self._clock() + self._network.delay()
+        return self._line.submit(self._carry, self._network.told(message), seconds, twice, arrives)
 
     def close(self) -> None:
-        """Wait for what is under way."""
+        """Wait for what is under way; then everything comes once more where the network replays."""
         self._line.shutdown()
         self._twins.shutdown()
+        if self._network.replay:
+            taken, self._taken = self._taken, []
+            self.replays = [
+                Replay(message, first, self._backend.send(body, headers, SERVER_SECONDS))
+                for message, body, headers, first in taken
+            ]
 
-    def _carry(self, message: dict[str, Any], seconds: float, twice: bool) -> Exchange:
+    def _carry(self, message: dict[str, Any], seconds: float, twice: bool, arrives: float) -> Exchange:
+        self._sleep(max(0.0, arrives - self._clock()))
         body = server_messages.encode(message)
-        headers = self._backend.sign(body)
+        headers = self._backend.sign(body, ahead=self._network.skew)
         copies = self._network.copies(message, twice)
         if message["message"]["type"] == "tool-calls":
             # The duplicates that hurt come at the same time: two workers hold the same order.
-            pending = [self._twins.submit(self._backend.send, body, headers, seconds) for _ in range(copies)]
-            return Exchange(message, [one.result() for one in pending])
-        return Exchange(message, [self._backend.send(body, headers, seconds) for _ in range(copies)])
+            pending = [self._twins.submit(self._deliver, body, headers, seconds) for _ in range(copies)]
+            delivered = [one.result() for one in pending]
+        else:
+            delivered = [self._deliver(body, headers, seconds) for _ in range(copies)]
+        with self._taking:
+            self._taken.append((message, body, headers, delivered[0][0]))
+        return Exchange(message, [sent for sent, _ in delivered], sum(lost for _, lost in delivered))
+
+    def _deliver(self, body: bytes, headers: Mapping[str, str], seconds: float) -> tuple[Sent, int]:
+        """Send until an answer comes back, the last time for sure; the answer, and how often something was lost."""
+        for lost, pause in enumerate(RETRY_PAUSES):
+            match self._network.loss():
+                case "":
+                    return self._backend.send(body, headers, seconds), lost
+                case "answer":
+                    self._backend.send(body, headers, seconds)
+            self._sleep(pause)
+        return self._backend.send(body, headers, seconds), len(RETRY_PAUSES)
 
 
 class Doors:

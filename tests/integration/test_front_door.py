@@ -251,6 +251,7 @@ def test_without_a_fallback_assistant_the_caller_hears_the_apology(house: House)
 @pytest.mark.parametrize("kind", ["transfer-destination-request", "handoff-destination-request"])
 def test_a_destination_is_the_agents_choice_and_has_a_default(house: House, kind: str) -> None:
     def ask(desk: Desk) -> Any:
+        house.clock.advance(1)  # another request, not the same one again
         return json.loads(webhook.respond(desk, house.event(message(kind, house.clock)))["body"])
 
     def fail(_: object) -> None:
@@ -374,3 +375,31 @@ def test_the_model_cannot_call_the_look_up_as_a_tool(house: House) -> None:
 
     [result] = json.loads(webhook.respond(house.desk, house.event(body))["body"])["results"]
     assert result["error"] == lanes.UNKNOWN_TOOL
+
+
+@pytest.mark.parametrize("returned", [None, "asst-1", {}, Assistant(), 5])
+def test_an_agent_that_returns_no_decision_is_stood_in_for(house: House, returned: Any) -> None:
+    assert request_assistant(house, lambda _: returned) == {"assistantId": development.ASSISTANT_ID}
+
+
+@pytest.mark.parametrize("returned", ["+15550100100", 5, ["a"]])
+def test_a_destination_of_the_wrong_kind_is_none(house: House, returned: Any) -> None:
+    desk = house.desk._replace(agent=house.desk.agent._replace(destination=lambda _: returned))
+    answer = webhook.respond(desk, house.event(message("transfer-destination-request", house.clock)))
+
+    assert json.loads(answer["body"]) == {"error": webhook.NO_DESTINATION}
+
+
+@pytest.mark.parametrize(("kind", "status"), [("status-update", 503), ("tool-calls", 200), ("assistant-request", 200)])
+def test_a_fault_of_our_own_is_never_a_stack_trace(
+    house: House, monkeypatch: pytest.MonkeyPatch, kind: str, status: int
+) -> None:
+    def broken_handler(*_: object) -> dict[str, Any]:
+        raise KeyError("a number: +15550100001")
+
+    monkeypatch.setitem(webhook.HANDLERS, kind, broken_handler)
+    body = message(kind, house.clock, toolCallList=[tool_call("look_up", {"name": "x"})])
+    answer = webhook.respond(house.desk, house.event(body))
+
+    assert answer["statusCode"] == status
+    assert "+1555" not in answer["body"]

@@ -241,7 +241,7 @@ def test_a_look_up_that_overruns_goes_on_in_the_background_and_is_spoken(
 
     assert len(runs) == 2
     assert vapis.requests[0][1]["message"]["content"].endswith("Found.")
-    assert ask(house, tool_call("dig", {}))[0]["result"] == "Found."
+    assert ask(house, tool_call("dig", {})) == [answer]
 
 
 def test_an_effect_that_overruns_is_unknown_and_is_not_put_on_a_queue(

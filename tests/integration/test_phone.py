@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from typing import Any
 from urllib.parse import urlencode
 from xml.etree import ElementTree
@@ -15,6 +16,7 @@ from switchboard.desk import Agent, Caller
 from switchboard.errors import Unavailable
 from switchboard.messages import Assistant, Decision, Refusal, Transfer
 from switchboard.phone import Line
+from switchboard.vapi import Vapi
 from tests.integration.conftest import BASE_URL, CALL, CALL_SID, CALLER, CONTROL, House, Vapis
 
 TWIML = (
@@ -178,8 +180,6 @@ def with_agent(house: House, assistant: Any) -> phone.Exchange:
 
 def test_an_agent_that_takes_too_long_is_stopped(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(caller: Caller) -> Decision:
-        import time
-
         time.sleep(5)
         return Assistant(id="late")
 
@@ -224,22 +224,48 @@ def test_a_withheld_number_is_no_reason_to_refuse_a_call(
     assert vapis.requests[0][1]["customer"] == customer
 
 
-def test_what_is_left_of_the_budget_is_all_that_vapi_gets(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[float] = []
-    original = house.exchange.vapi.create_call
+def test_a_vapi_that_drips_its_answer_does_not_keep_the_caller_waiting(house: House, vapis: Vapis) -> None:
+    def drip(request: httpx.Request) -> httpx.Response:
+        time.sleep(5)
+        return created()
 
-    def create_call(key: str, call: Any, *, timeout: float) -> dict[str, Any]:
-        given.append(timeout)
-        return original(key, call, timeout=timeout)
+    slow = house.exchange._replace(
+        settings=house.settings._replace(voice_budget=3), vapi=Vapi(house.settings.vapi_url, httpx.MockTransport(drip))
+    )
+    began = time.monotonic()
+    answer = phone.answer_call(slow, event())
 
-    def thoughtful(caller: Caller) -> Decision:
-        house.clock.advance(2.5)
-        return Assistant(id="a")
+    assert heard(answer) == house.settings.apology
+    assert time.monotonic() - began < 3
+    assert "twiml" not in house.items(f"SID#{CALL_SID}")["META"]
 
-    monkeypatch.setattr(house.exchange.vapi, "create_call", create_call)
-    phone.answer_call(with_agent(house, thoughtful), event())
 
-    assert given == [8 - 1 - 2.5]
+def test_a_table_that_hangs_after_vapi_has_answered_does_not_keep_the_caller_waiting(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phone, "MARGIN", 0.05)
+    monkeypatch.setattr(legs, "connect", lambda *_: time.sleep(5))
+    began = time.monotonic()
+
+    assert phone.answer_call(house.exchange, event())["body"] == TWIML
+    assert time.monotonic() - began < 3
+
+
+def test_a_repeat_after_the_agents_refusal_hears_the_refusal_again(house: House) -> None:
+    exchange = with_agent(house, lambda _: Refusal("Not today."))
+
+    assert [heard(phone.answer_call(exchange, event())) for _ in range(2)] == ["Not today."] * 2
+
+
+def test_a_repeated_field_that_nobody_uses_is_no_reason_to_refuse(house: House) -> None:
+    pairs = [*FORM.items(), ("SipHeader_X", "a"), ("SipHeader_X", "b")]
+    request = event()
+    request["body"] = base64.b64encode(urlencode(pairs).encode()).decode()
+    request["headers"]["x-twilio-signature"] = signatures.sign_twilio(
+        BASE_URL + "/voice/inbound", pairs, development.TWILIO_AUTH_TOKEN
+    )
+
+    assert phone.answer_call(house.exchange, request)["body"] == TWIML
 
 
 def forged() -> list[Any]:

@@ -10,6 +10,7 @@ import pytest
 
 from switchboard import calls, telemetry, toolcalls, webhook, worker
 from switchboard.budget import Overrun
+from switchboard.errors import Unavailable
 from switchboard.queue import Ticket
 from switchboard.store import Check, Key
 from switchboard.toolcalls import Delivery, Row, State
@@ -756,3 +757,29 @@ def test_more_than_two_interruptions_a_second_are_counted_as_a_likely_false_trig
         say(live_call, "user-interrupted")
 
     assert telemetry.metrics.metric_set["FalseTrigger"]["Value"] == [1.0]
+
+
+@pytest.mark.parametrize(("attempt", "least", "most"), [(1, 1, 2), (3, 4, 8), (6, 30, 60), (40, 30, 60)])
+def test_retries_come_at_ever_longer_intervals(live_call: House, attempt: int, least: int, most: int) -> None:
+    sent: list[int] = []
+    tried = ask(live_call)._replace(attempt=attempt)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live_call.live.queue, "send", lambda _ticket, delay: sent.append(delay))
+        for _ in range(20):
+            worker._again(live_call.live, tried)
+
+    assert least <= min(sent) <= max(sent) <= most
+
+
+def test_a_key_that_cannot_be_read_leaves_the_result_to_be_spoken_later(live_call: House, vapis: Vapis) -> None:
+    def down() -> str:
+        raise Unavailable("secrets: down")
+
+    ask(live_call)
+    keyless = live_call.live._replace(speaker=live_call.live.speaker._replace(public_key=down))
+    with pytest.raises(Unavailable):
+        worker.work(keyless, TICKET, receipt(live_call), lambda: 35.0)
+    assert row(live_call).delivery is Delivery.PENDING
+    again(live_call)
+
+    assert len(vapis.requests) == 1

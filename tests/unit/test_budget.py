@@ -115,3 +115,23 @@ def test_a_shot_that_comes_when_the_code_has_ended_stops_nothing() -> None:
 
     assert callable(handler)
     handler(signal.SIGALRM, None)
+
+
+def test_an_inner_limit_ends_with_the_outer_one_and_the_outer_goes_on_after_the_inner() -> None:
+    order: list[str] = []
+
+    def nested() -> None:
+        with limit(5):
+            order.append("short")
+        try:
+            with limit(5):
+                time.sleep(2)
+        except Overrun:
+            order.append("inner")
+        time.sleep(2)
+        order.append("never")
+
+    with pytest.raises(Overrun), limit(0.1):
+        nested()
+
+    assert order == ["short", "inner"]

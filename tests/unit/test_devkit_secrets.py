@@ -1,9 +1,11 @@
 """`switchboard secrets`: what it stores, what it shows, and that it never shows a value."""
 
+import base64
 import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -216,3 +218,153 @@ def test_every_development_secret_is_stored_under_a_known_name(ssm: Any) -> None
     secrets.store_development(ssm)
 
     assert all("development" in line for line in secrets.listing(ssm, "switchboard-local", now=NOW)[1:])
+
+
+# Rotation
+
+
+def test_a_rotation_keeps_the_old_value_for_a_day_and_says_what_is_next(ssm: Any) -> None:
+    secrets.put(ssm, "switchboard", "vapi-webhook", "old", now=NOW)
+
+    said = secrets.rotate(ssm, "switchboard", "vapi-webhook", "new", keep_hours=24, now=NOW)
+
+    assert [(one["secret"], one.get("not_after")) for one in stored(ssm)] == [
+        ("old", NOW.timestamp() + 24 * 3600),
+        ("new", None),
+    ]
+    assert "the old value is valid until 2026-01-06 15:00 UTC" in said
+    assert "wait 5 minutes" in said
+    assert "paste the new value at Vapi" in said
+
+
+def test_rotating_twice_ends_the_oldest_value_no_later_than_was_said(ssm: Any) -> None:
+    secrets.put(ssm, "switchboard", "vapi-webhook", "oldest", now=NOW)
+    secrets.rotate(ssm, "switchboard", "vapi-webhook", "older", keep_hours=24, now=NOW)
+    secrets.rotate(ssm, "switchboard", "vapi-webhook", "new", keep_hours=24, now=NOW + timedelta(hours=3))
+
+    ends = [one.get("not_after") for one in stored(ssm)]
+    assert ends == [NOW.timestamp() + 24 * 3600, NOW.timestamp() + 27 * 3600, None]
+
+
+def test_the_value_that_is_stored_is_nothing_to_rotate_to(ssm: Any) -> None:
+    secrets.put(ssm, "switchboard", "vapi-webhook", VALUE, now=NOW)
+
+    with pytest.raises(UserError, match="stored already") as refused:
+        secrets.rotate(ssm, "switchboard", "vapi-webhook", VALUE, keep_hours=24, now=NOW)
+
+    assert VALUE not in str(refused.value)
+    assert "not_after" not in stored(ssm)[0]
+
+
+def test_a_first_value_is_stored_although_there_is_none_to_keep(ssm: Any) -> None:
+    said = secrets.rotate(ssm, "switchboard", "vapi-webhook", "new", keep_hours=24, now=NOW)
+
+    assert [one["secret"] for one in stored(ssm)] == ["new"]
+    assert "no valid value to keep" in said
+
+
+@pytest.mark.parametrize("name", secrets.NAMES)
+def test_rotate_prints_the_next_step_of_every_secret_and_no_value(
+    ssm: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    for value in (f"{VALUE}-1", f"{VALUE}-2"):
+        give(monkeypatch, value)
+        assert cli.main(["secrets", "rotate", name]) == 0
+
+    shown = capsys.readouterr()
+    assert VALUE not in shown.out + shown.err
+    assert secrets.NEXT[name] in shown.out
+    assert ("promote the secondary token" in shown.out) == (name == "twilio-auth-token")
+
+
+@pytest.mark.parametrize("hours", ["0", "-1", "0.9", "nan"])
+def test_the_old_value_is_kept_for_an_hour_at_least(
+    ssm: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], hours: str
+) -> None:
+    secrets.put(ssm, "switchboard", "vapi-webhook", "old", now=NOW)
+    give(monkeypatch, VALUE)
+
+    assert cli.main(["secrets", "rotate", "vapi-webhook", "--keep-hours", hours]) == 1
+    assert "at least 1 hour" in capsys.readouterr().err
+    assert [one["secret"] for one in stored(ssm)] == ["old"]
+
+
+def test_hours_may_be_chosen(ssm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets.put(ssm, "switchboard", "vapi-webhook", "old", now=datetime.now(UTC))
+    give(monkeypatch, VALUE)
+    before = datetime.now(UTC).timestamp()
+
+    assert cli.main(["secrets", "rotate", "vapi-webhook", "--keep-hours", "2"]) == 0
+    assert 0 <= stored(ssm)[0]["not_after"] - before - 2 * 3600 <= 60
+
+
+def test_a_generated_value_goes_to_a_file_of_its_owner_alone(
+    ssm: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "new-secret"
+
+    assert cli.main(["secrets", "rotate", "vapi-webhook", "--generate", str(file)]) == 0
+
+    [entry] = stored(ssm)
+    assert file.read_text() == entry["secret"]
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert len(base64.b64decode(entry["secret"], validate=True)) == 32
+    shown = capsys.readouterr()
+    assert entry["secret"] not in shown.out + shown.err
+    assert str(file) in shown.out
+
+
+def test_two_generated_values_differ(ssm: Any, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert cli.main(["secrets", "rotate", "vapi-webhook", "--generate", str(tmp_path / name)]) == 0
+
+    assert len({entry["secret"] for entry in stored(ssm)}) == 2
+
+
+def test_a_file_that_is_there_is_not_written_over_nor_a_link_followed(
+    ssm: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there, link = tmp_path / "there", tmp_path / "link"
+    there.write_text("mine")
+    link.symlink_to(tmp_path / "elsewhere")
+
+    for file in (there, link, tmp_path / "no-such-folder/file"):
+        assert cli.main(["secrets", "rotate", "vapi-webhook", "--generate", str(file)]) == 1
+        assert "nothing was stored" in capsys.readouterr().err
+
+    assert there.read_text() == "mine"
+    assert not (tmp_path / "elsewhere").exists()
+    assert ssm.get_parameters(Names=[PATH])["Parameters"] == []
+
+
+def test_only_a_value_of_our_own_can_be_generated(ssm: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "token"
+
+    assert cli.main(["secrets", "rotate", "twilio-auth-token", "--generate", str(file)]) == 1
+    assert "made by the other side" in capsys.readouterr().err
+    assert not file.exists()
+
+
+def test_a_generated_value_that_was_surely_not_stored_is_thrown_away(ssm: Any, tmp_path: Path) -> None:
+    for number in range(3):
+        secrets.put(ssm, "switchboard", "vapi-webhook", f"{number}" * 1300, now=NOW, add=True)
+    file = tmp_path / "new-secret"
+
+    assert cli.main(["secrets", "rotate", "vapi-webhook", "--generate", str(file)]) == 1
+    assert not file.exists()
+
+
+def test_a_generated_value_that_may_have_been_stored_is_kept(
+    ssm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lose(*_args: object, **_named: object) -> None:
+        raise ssm.exceptions.ClientError({"Error": {"Code": "InternalServerError"}}, "PutParameter")
+
+    monkeypatch.setattr(secrets, "rotate", lose)
+    file = tmp_path / "new-secret"
+
+    assert cli.main(["secrets", "rotate", "vapi-webhook", "--generate", str(file)]) == 1
+    assert file.read_text()
+    shown = capsys.readouterr()
+    assert str(file) in shown.err
+    assert file.read_text() not in shown.out + shown.err

@@ -258,3 +258,13 @@ def test_what_was_seen_names_no_secret() -> None:
     case.more.append({"pk": "X", "sk": "Y", "x": development.VAPI_API_KEY})
 
     assert development.VAPI_API_KEY not in json.dumps(promises(case.evidence()))
+
+
+def test_on_a_stack_with_a_past_only_what_this_call_did_counts() -> None:
+    case = Case()
+    case.calendar |= {"changes": 3, "confirmations": 2}
+    past = case.calendar | {"changes": 2, "confirmations": 1}
+
+    made = promises(case.evidence()._replace(before=[past]))
+    assert [promise.promised for promise in made if not promise.ok] == []
+    assert len(case.broken()) == 2

@@ -8,7 +8,6 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchboard import queue
 from switchboard.errors import Unavailable
 from switchboard.queue import Queue, Ticket
 
@@ -105,8 +104,3 @@ def test_what_this_code_never_wrote_is_no_ticket(body: str) -> None:
 @given(st.text())
 def test_no_text_makes_reading_a_ticket_fail(body: str) -> None:
     assert Ticket.read(body) is None
-
-
-def test_attempts_are_counted_by_sqs() -> None:
-    assert queue.attempts({"attributes": {"ApproximateReceiveCount": "3"}}) == 3
-    assert queue.attempts({}) == 1

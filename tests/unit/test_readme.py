@@ -47,6 +47,14 @@ HOW = {
     "switchboard secrets put vapi-api-key": "tests/local/test_readme.py",
     "switchboard secrets put twilio-auth-token": "tests/local/test_readme.py",
     "switchboard secrets list": "tests/local/test_readme.py",
+    "switchboard secrets rotate vapi-webhook --generate ~/new-secret": "tests/unit/test_devkit_secrets.py",
+    "switchboard secrets rotate twilio-auth-token": "tests/unit/test_devkit_secrets.py",
+    "switchboard doctor --last": "tests/local/test_doctor.py",
+    "switchboard doctor --local captured.txt": "tests/local/test_doctor.py; tests/unit/test_doctor.py",
+    "switchboard call 5c0ffee0-0000-4000-8000-000000000001": "tests/integration/test_story.py; the id is made up",
+    "switchboard call CA00000000000000000000000000000000 --json": "tests/integration/test_story.py; the id is made up",
+    "switchboard dlq list": "tests/integration/test_dlq.py",
+    "switchboard dlq redrive --lane live": "tests/integration/test_dlq.py",
     "switchboard invoke VapiWebhookFunction events/vapi_webhook/tool_call.json -n events/env.json": (
         "tests/contract runs it on every event"
     ),

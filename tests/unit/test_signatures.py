@@ -288,11 +288,7 @@ def test_a_signature_has_one_exact_form(name: str, distort: Any) -> None:
     headers = signed(PRESETS[name])
     distorted = distort(headers[header])
 
-    # Standard Webhooks separates signatures by spaces, so those around its only one mean nothing.
-    if name == "standard-webhooks" and distorted.strip(" ") == headers[header]:
-        assert check(PRESETS[name], {**headers, header: distorted}) == "now"
-    else:
-        assert reason(PRESETS[name], {**headers, header: distorted}).startswith("signature_")
+    assert reason(PRESETS[name], {**headers, header: distorted}).startswith("signature_")
 
 
 @pytest.mark.parametrize("digit", ["A", "g", "\u0661", "-", " "])

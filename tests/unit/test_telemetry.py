@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from switchboard import telemetry
-from switchboard.telemetry import FIELDS, Count, count, log, measured, metrics, warn
+from switchboard.telemetry import FIELDS, Count, Seldom, count, log, measured, metrics, warn
+from tests.conftest import Clock
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -35,6 +36,25 @@ def test_allowed_fields_are_logged(logged: list[Any]) -> None:
         ("info", "tool ran", {"tool": "find_appointment", "milliseconds": 12}),
         ("warning", "unavailable", {"code": "table: ThrottlingException"}),
     ]
+
+
+def test_a_flood_of_refusals_is_one_line_a_second(logged: list[Any], clock: Clock) -> None:
+    seldom = Seldom(clock)
+    for _ in range(33):
+        seldom.log("signature refused", reason="signature_mismatch", caller="+15550100001")
+        clock.advance(0.125)
+
+    # At 0, 1, 2, 3 and 4 seconds.
+    line = ("info", "signature refused", {"reason": "signature_mismatch", "left_out": ["caller"]})
+    assert logged == [line] * 5
+
+
+def test_every_flood_has_its_own_first_line(logged: list[Any], clock: Clock) -> None:
+    clock.now = 0
+    Seldom(clock).log("signature refused")
+    Seldom(clock).log("phone request refused")
+
+    assert [event for _, event, _ in logged] == ["signature refused", "phone request refused"]
 
 
 def test_a_field_that_is_not_allowed_is_left_out_and_its_name_is_said(logged: list[Any]) -> None:
@@ -85,8 +105,9 @@ def test_a_log_line_names_the_place_that_wrote_it(monkeypatch: pytest.MonkeyPatc
 
     log("tool ran")
     warn("unavailable")
+    Seldom().log("signature refused")
 
-    assert [record.funcName for record in records.seen] == ["test_a_log_line_names_the_place_that_wrote_it"] * 2
+    assert [record.funcName for record in records.seen] == ["test_a_log_line_names_the_place_that_wrote_it"] * 3
 
 
 def test_a_log_line_is_json_with_its_fields_on_top() -> None:

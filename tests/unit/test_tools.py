@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from switchboard.tools import (
+    NOTHING,
     Call,
     DefiniteFailure,
     Tool,
@@ -460,8 +461,14 @@ def test_dates_need_the_form_that_json_has_for_them() -> None:
     ("said", "line"),
     [
         ("Two\r\nlines  and\ttabs.", "Two lines and tabs."),
-        ("", ""),
-        (None, "null"),
+        # Vapi takes an empty result for none at all.
+        ("", NOTHING),
+        (" \n", NOTHING),
+        (None, NOTHING),
+        ([], "[]"),
+        # Half an emoji, as a JavaScript service may cut it.
+        ("a \ud83d b", "a b"),
+        ({"a": "\ud83d"}, '{"a":" "}'),
         ({"slots": ["9:00", "14:30"], "a": "é"}, '{"a":"é","slots":["9:00","14:30"]}'),
         ([1, 2], "[1,2]"),
         (7, "7"),

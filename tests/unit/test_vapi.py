@@ -2,14 +2,16 @@
 
 import json
 import logging
+import ssl
 from collections.abc import Callable
 from typing import Any
 
+import httpcore
 import httpx
 import pytest
 
 from switchboard.errors import Ambiguous, NotDone, RemoteError
-from switchboard.vapi import Vapi, add_message
+from switchboard.vapi import Vapi, add_message, is_public
 
 BASE = "https://api.vapi.ai"
 CONTROL = "https://a.vapi.ai/c-1/control"
@@ -180,3 +182,143 @@ def test_the_answer_to_a_command_is_not_read() -> None:
 def test_both_kinds_of_failure_are_one_family() -> None:
     assert issubclass(NotDone, RemoteError)
     assert issubclass(Ambiguous, RemoteError)
+
+
+# Where is connected to
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True),
+        ("2600::1", True),
+        ("64:ff9b::808:808", True),
+        ("127.0.0.1", False),
+        ("127.8.8.8", False),
+        ("0.0.0.0", False),  # noqa: S104 - an address that is refused
+        ("10.0.0.1", False),
+        ("172.31.255.255", False),
+        ("192.168.1.1", False),
+        ("100.64.0.1", False),
+        ("169.254.169.254", False),
+        ("198.18.0.1", False),
+        ("224.0.0.1", False),
+        ("255.255.255.255", False),
+        ("::", False),
+        ("::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:169.254.169.254", False),
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b::a9fe:a9fe", False),
+        ("2002:7f00:1::", False),
+        ("fd00:ec2::254", False),
+        ("fe80::1", False),
+        ("fe80::1%eth0", False),
+        ("fec0::1", False),
+        ("ff0e::1", False),
+        ("5f00::1", False),
+    ],
+)
+def test_an_address_is_public_or_not(address: str, public: bool) -> None:
+    assert is_public(address) is public
+
+
+class Connections:
+    """Stands in for the network below TLS and HTTP: notes who is connected to, and answers nobody."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+        self.made: list[tuple[str, float | None]] = []
+        found = [(0, 0, 0, "", (address, 443)) for address in addresses]
+        self.resolve: Callable[..., Any] = lambda *_args, **_fields: found
+        monkeypatch.setattr("socket.getaddrinfo", lambda *args, **fields: self.resolve(*args, **fields))
+        monkeypatch.setattr("httpcore.SyncBackend.connect_tcp", self._connect)
+
+    def _connect(self, host: str, _port: int, timeout: float | None, *_: Any) -> None:
+        self.made.append((host, timeout))
+        raise httpcore.ConnectTimeout()
+
+
+def spoken_to(url: str = CONTROL, *, local: bool = False) -> str:
+    """Why speaking to a URL surely did nothing."""
+    with pytest.raises(NotDone) as failure:
+        Vapi(BASE, local=local).speak(url, {})
+    return failure.value.reason
+
+
+def test_only_the_public_addresses_of_a_name_are_connected_to_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = Connections(monkeypatch, "10.0.0.1", "8.8.8.8", "::1", "2600::1", "8.8.8.8")
+
+    assert spoken_to() == "unreachable"
+    assert network.made == [("8.8.8.8", 1), ("2600::1", 1)]
+
+
+def test_a_name_without_a_public_address_is_not_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Connections(monkeypatch, "169.254.169.254", "fd00:ec2::254")
+
+    assert spoken_to() == "address_not_public"
+    assert network.made == []
+
+
+@pytest.mark.parametrize("error", [OSError("no such name"), UnicodeError("label too long")])
+def test_a_name_that_cannot_be_looked_up_is_unreachable(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    network = Connections(monkeypatch)
+
+    def fail(*_args: Any, **_fields: Any) -> Any:
+        raise error
+
+    network.resolve = fail
+    assert spoken_to() == "unreachable"
+    assert network.made == []
+
+
+def test_the_owners_own_host_is_connected_to_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Connections(monkeypatch, "10.0.0.1")
+
+    with pytest.raises(NotDone):
+        Vapi(BASE).create_call("key", {}, timeout=5)
+
+    assert network.made == [("api.vapi.ai", 1)]
+
+
+@pytest.mark.parametrize(("local", "made"), [(True, [("127.0.0.1", 1)]), (False, [])])
+def test_a_simulator_on_loopback_is_connected_to_from_a_laptop_only(
+    monkeypatch: pytest.MonkeyPatch, local: bool, made: list[Any]
+) -> None:
+    network = Connections(monkeypatch, "127.0.0.1")
+
+    spoken_to("http://127.0.0.1:4567/c-1/control", local=local)
+
+    assert network.made == made
+
+
+def test_no_proxy_of_the_environment_stands_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
+    network = Connections(monkeypatch, "8.8.8.8")
+
+    assert spoken_to() == "unreachable"
+    assert network.made == [("8.8.8.8", 1)]
+
+
+def test_tls_is_asked_for_the_name_and_verifies_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    class Stream(httpcore.MockStream):
+        def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, *_: Any, **__: Any) -> Any:
+            asked.append((server_hostname, ssl_context.check_hostname, ssl_context.verify_mode))
+            return self
+
+        def write(self, buffer: bytes, timeout: float | None = None) -> None:
+            asked.append(buffer.split(b"\r\n")[:2])
+
+    Connections(monkeypatch, "8.8.8.8")
+    answer = [b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"]
+    monkeypatch.setattr("httpcore.SyncBackend.connect_tcp", lambda *_args, **_fields: Stream(answer))
+
+    Vapi(BASE).speak(CONTROL, {})
+
+    assert asked[:2] == [
+        ("a.vapi.ai", True, ssl.CERT_REQUIRED),
+        [b"POST /c-1/control HTTP/1.1", b"Host: a.vapi.ai"],
+    ]

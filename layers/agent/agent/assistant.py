@@ -34,6 +34,8 @@ def assistant(caller: Caller) -> Decision:
 
 def destination(message: Message) -> Mapping[str, Any] | None:
     """Put callers through to the reception while somebody is there."""
+    if message.type == "handoff-destination-request":
+        return None  # a handoff goes to another assistant, and here is only one
     return {"type": "number", "number": RECEPTION} if open_at(datetime.now(UTC)) else None
 
 

@@ -94,7 +94,10 @@ def _first_start(now: datetime) -> datetime:
 
 def open_at(start: datetime) -> bool:
     """Whether the clinic is open then."""
-    local = start.astimezone(ZONE)
+    try:
+        local = start.astimezone(ZONE)
+    except OverflowError:  # at the edge of the calendar
+        return False
     return local.weekday() < 5 and OPENS <= local.hour < CLOSES
 
 

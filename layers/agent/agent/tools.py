@@ -18,6 +18,9 @@ tools = Toolbox()
 @tools.tool(effect="read")
 def find_appointment(call: Call) -> str:
     """Look up the caller's appointment. Call this before any change."""
+    if not call.caller.startswith("+"):
+        # All withheld numbers look the same: without a number of their own, callers would share an appointment.
+        raise ToolError("I cannot see your number, so I cannot find your appointment. May I put you through?")
     appointment = calendar().find(call.caller, call.now)
     return f"Appointment {appointment.id} is on {appointment.spoken()} ({appointment.start.isoformat()})."
 

@@ -147,18 +147,23 @@ def record_transcript(store: Store, message: Message, settings: Settings, now: f
         "exp": int(now) + settings.transcript_hours * 3600,
     }
     try:
-        store.put(Put(line, "attribute_not_exists(#pk)"))
+        store.put(Put(line, "attribute_not_exists(#pk) OR #exp <= :now", {"now": int(now)}))
     except ConditionFailed:
         return False
     return True
 
 
-def keep_answer(store: Store, call_id: str, answer: dict[str, Any], now: float) -> dict[str, Any]:
-    """Keep what `assistant-request` is answered, and return what was answered first: a replay gets the same body."""
-    if not call_id:
+def keep_answer(store: Store, message: Message, answer: dict[str, Any], now: float) -> dict[str, Any]:
+    """Keep what a request is answered, and return what was answered first: a replay gets the same body.
+
+    A call asks for its assistant once; of other requests the time tells one from the next, so without a time none is kept.
+    """
+    first_only = message.type == "assistant-request"
+    if not message.call_id or not (first_only or message.timestamp):
         return answer
+    sk = "ANSWER" if first_only else f"ANSWER#{message.type}#{message.timestamp}"
     text = json.dumps(answer, separators=(",", ":"))
-    item = {"pk": key(call_id).pk, "sk": "ANSWER", "v": VERSION, "answer": text, "exp": int(now) + ANSWER_SECONDS}
+    item = {"pk": key(message.call_id).pk, "sk": sk, "v": VERSION, "answer": text, "exp": int(now) + ANSWER_SECONDS}
     try:
         store.put(Put(item, "attribute_not_exists(#pk) OR #exp <= :now", {"now": int(now)}))
     except ConditionFailed as lost:
@@ -166,7 +171,7 @@ def keep_answer(store: Store, call_id: str, answer: dict[str, Any], now: float) 
         return first
     except Unavailable as error:
         # The caller is waiting for the answer, not for our record of it.
-        warn("answer not kept", call_id=call_id, code=str(error))
+        warn("answer not kept", call_id=message.call_id, code=str(error))
     return answer
 
 

@@ -6,7 +6,9 @@ to a URL that is rebuilt from that host and the session's own call id: nothing a
 
 import re
 
-_VAPI = re.compile(r"https://([a-z0-9-]+(?:\.[a-z0-9-]+)*\.vapi\.ai)/([A-Za-z0-9_\-]{1,100})/control", re.ASCII)
+# A longer label cannot be looked up, and an encoded one is not what it reads as: both make clients raise or disagree.
+_LABEL = r"(?!xn--)[a-z0-9-]{1,63}"
+_VAPI = re.compile(rf"https://({_LABEL}(?:\.{_LABEL})*\.vapi\.ai)/([A-Za-z0-9_\-]{{1,100}})/control", re.ASCII)
 _LOOPBACK = re.compile(r"http://(127\.0\.0\.1:[0-9]{2,5})/([A-Za-z0-9_\-]{1,100})/control", re.ASCII)
 MAX_URL = 500
 

@@ -53,6 +53,13 @@ class Speaker(NamedTuple):
     local: bool
 
 
+class Claim(NamedTuple):
+    """The right to send one result: who holds it, and the key that the control URL wants ('' for none)."""
+
+    owner: str
+    key: str
+
+
 def deliver(speaker: Speaker, row: Row, now: float) -> Outcome:
     """Try to give the result of a settled tool call to its live call, and record what came of it."""
     for _ in range(DECISIONS):
@@ -60,17 +67,23 @@ def deliver(speaker: Speaker, row: Row, now: float) -> Outcome:
         if reason := _void(session, row, now):
             if reason == NO_CONTROL_URL and row.quiet and not _late(row, now):
                 return Outcome(Delivery.PENDING, reason, again=1)
-            return _close(speaker, row, Delivery.DROPPED, reason)
+            return _close(speaker, row, Delivery.DROPPED, reason, now)
         manner = decide(session, row, _followed(speaker.store, session, row), now)
         if manner is Manner.WAIT:
             if row.key.sk not in session.waiting:
                 calls.wait(speaker.store, row.call_id, row.key.sk)
             return Outcome(Delivery.PENDING, "caller_speaking", again=1)
         if manner is Manner.DROP:
-            return _close(speaker, row, Delivery.DROPPED, "superseded")
+            return _close(speaker, row, Delivery.DROPPED, "superseded", now)
+        # Read before the claim: a secret that cannot be had must not leave a result claimed that nobody has sent.
+        key = speaker.public_key()
         owner = str(uuid.uuid4())
         if toolcalls.claim_delivery(speaker.store, row, _unchanged(session, row, now), owner, now):
-            return _send(speaker, row, session, manner, owner)
+            # What followed an interruption is not in the session's item, so the claim could not check it: look once more.
+            manner = decide(session, row, _followed(speaker.store, session, row), now)
+            if manner is Manner.DROP:
+                return _close(speaker, row, Delivery.DROPPED, "superseded", now, owner)
+            return _send(speaker, row, session, manner, Claim(owner, key), now)
         stored = toolcalls.load(speaker.store, row.key)
         if stored is None or stored.delivery is not Delivery.PENDING:
             return Outcome(stored.delivery if stored else Delivery.DROPPED, "taken")
@@ -86,10 +99,11 @@ def follow_up(speaker: Speaker, row: Row, now: float) -> Outcome:
         return Outcome(row.delivery, "spoken")
     if _speaking(session, now):
         return Outcome(row.delivery, "caller_speaking", again=1)
+    key = speaker.public_key()
     if not toolcalls.claim_follow_up(speaker.store, row):
         return Outcome(row.delivery, "taken")
     try:
-        speaker.vapi.speak(_url(speaker, row, session), vapi.add_message(REMINDER, respond=True), speaker.public_key())
+        speaker.vapi.speak(_url(speaker, row, session), vapi.add_message(REMINDER, respond=True), key)
     except (NotDone, Ambiguous) as error:
         return Outcome(row.delivery, error.reason)
     return Outcome(row.delivery, "followed_up")
@@ -144,7 +158,7 @@ def _followed(store: Store, session: Session, row: Row) -> bool:
 def _unchanged(session: Session, row: Row, now: float) -> Check:
     """The session still is what the decision was made on: alive, and nobody has interrupted or begun to speak since."""
     condition = (
-        "attribute_not_exists(#pk) OR (#rank < :ended AND #exp > :now AND #interrupted_at = :interrupted"
+        "attribute_not_exists(#pk) OR #exp <= :now OR (#rank < :ended AND #interrupted_at = :interrupted"
         " AND (attribute_not_exists(#caller_started_at) OR #caller_started_at = :started))"
     )
     values = {
@@ -156,15 +170,15 @@ def _unchanged(session: Session, row: Row, now: float) -> Check:
     return Check(calls.key(row.call_id), condition, values)
 
 
-def _send(speaker: Speaker, row: Row, session: Session, manner: Manner, owner: str) -> Outcome:
+def _send(speaker: Speaker, row: Row, session: Session, manner: Manner, claim: Claim, now: float) -> Outcome:
     command = vapi.add_message(wording(row), respond=manner is Manner.SPEAK)
     try:
-        speaker.vapi.speak(_url(speaker, row, session), command, speaker.public_key())
+        speaker.vapi.speak(_url(speaker, row, session), command, claim.key)
     except NotDone as error:
-        return _refused(speaker, row, owner, error)
+        return _refused(speaker, row, claim.owner, error, now)
     except Ambiguous as error:
-        return _close(speaker, row, Delivery.UNDELIVERABLE, error.reason, owner)
-    outcome = _close(speaker, row, Delivery.DELIVERED, manner.value, owner)
+        return _close(speaker, row, Delivery.UNDELIVERABLE, error.reason, now, claim.owner)
+    outcome = _close(speaker, row, Delivery.DELIVERED, manner.value, now, claim.owner)
     # Told in silence, the model may say nothing at all: look again soon. What was looked up for it alone may stay unsaid.
     silent = manner is Manner.SILENT and not row.quiet
     return outcome._replace(again=FOLLOW_UP_SECONDS) if silent else outcome
@@ -174,17 +188,17 @@ def _url(speaker: Speaker, row: Row, session: Session) -> str:
     return control.url(session.control_host or row.control_host, row.call_id, local=speaker.local)
 
 
-def _refused(speaker: Speaker, row: Row, owner: str, error: NotDone) -> Outcome:
+def _refused(speaker: Speaker, row: Row, owner: str, error: NotDone, now: float) -> Outcome:
     if error.status in (404, 410):
-        return _close(speaker, row, Delivery.DROPPED, "call_ended", owner)
+        return _close(speaker, row, Delivery.DROPPED, "call_ended", now, owner)
     if row.delivery_tries + 1 >= MAX_TRIES:
-        return _close(speaker, row, Delivery.UNDELIVERABLE, error.reason, owner)
-    outcome = _close(speaker, row, Delivery.PENDING, error.reason, owner)
+        return _close(speaker, row, Delivery.UNDELIVERABLE, error.reason, now, owner)
+    outcome = _close(speaker, row, Delivery.PENDING, error.reason, now, owner)
     return outcome._replace(again=1)
 
 
-def _close(speaker: Speaker, row: Row, delivery: Delivery, reason: str, owner: str = "") -> Outcome:
-    toolcalls.end_delivery(speaker.store, row, owner, delivery, reason)
+def _close(speaker: Speaker, row: Row, delivery: Delivery, reason: str, now: float, owner: str = "") -> Outcome:
+    toolcalls.end_delivery(speaker.store, row, owner, delivery, reason, now)
     return Outcome(delivery, reason)
 
 

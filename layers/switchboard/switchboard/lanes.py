@@ -157,13 +157,18 @@ def _inline(desk: Desk, job: Job, deadline: float) -> ToolAnswer:
     if first := _first(desk, job):
         return _stored_answer(desk, job, first)
     if job.tool.on_interrupt == "cancel" and _interrupted(desk, job.row):
-        return ToolAnswer(job.call, error=INTERRUPTED)
+        # A repeat of a call that was answered before the interruption is told the same again.
+        known = toolcalls.load(desk.store, job.row.key)
+        if known is None or known.digest != job.row.digest:
+            return ToolAnswer(job.call, error=INTERRUPTED)
+        return _stored_answer(desk, job, known)
     # Its words go out with this very response, so there is nothing to deliver later.
     running = job.row._replace(
         state=State.RUNNING,
         owner=uuid.uuid4().hex,
         attempt=1,
         intent=True,
+        claimed_at=int(now * 1000),
         lease=int((deadline + LEASE_GRACE) * 1000),
     )
     if job.tool.effect != "read":
@@ -173,12 +178,16 @@ def _inline(desk: Desk, job: Job, deadline: float) -> ToolAnswer:
     state, words = _run_inline(desk, job, running, min(job.tool.timeout, deadline - now))
     if state is State.RECEIVED:
         return _continued(desk, job)
-    ended = running._replace(state=state, result=words)
+    done = desk.clock()
+    ended = running._replace(state=state, result=words, settled_at=int(done * 1000))
     try:
         if job.tool.effect == "read":
             ended = _accept(desk, ended)
+            if ended.lane == "live":
+                # It was continued when it was asked first, and what was answered then stays the answer.
+                return ToolAnswer(job.call, result=ACCEPTED, spoken=job.tool.overrun)
         else:
-            toolcalls.commit(desk.store, running, state, words)
+            toolcalls.commit(desk.store, running, state, words, now=done)
     except Unavailable as error:
         # The caller is waiting for what has just been found out or done; what is missing is only our record of it.
         warn("inline result not recorded", call_id=running.call_id, tool=running.tool, code=str(error))
@@ -199,7 +208,7 @@ def _run_inline(desk: Desk, job: Job, row: Row, seconds: float) -> tuple[State, 
         with limit(seconds):
             return State.SUCCEEDED, job.tool.run(call, job.arguments)
     except ToolError as error:
-        return State.FAILED, messages.one_line(str(error))
+        return State.FAILED, messages.one_line(str(error)) or BROKEN
     except Overrun:
         reason = "Overrun"
     except Exception as error:  # noqa: BLE001 - a tool may raise anything, and its caller still needs an answer
@@ -216,6 +225,7 @@ def _continued(desk: Desk, job: Job) -> ToolAnswer:
     stored = _accept(desk, job.row._replace(lane="live"))
     if stored.state is State.RECEIVED:
         desk.live_queue.send(Ticket(stored.call_id, stored.key.sk))
+    if stored.lane == "live":
         return ToolAnswer(job.call, result=ACCEPTED, spoken=job.tool.overrun)
     return _stored_answer(desk, job, stored)
 

@@ -25,19 +25,21 @@ def open_leg(store: Store, call_sid: str, now: float) -> Item | None:
 
 
 def connect(store: Store, call_sid: str, call_id: str, document: str) -> None:
-    """Link the leg to Vapi's call, and keep the document for the case that Twilio asks again."""
-    values = {"call": call_id, "twiml": document}
-    store.update(Update(key(call_sid), "SET #call_id = :call, #twiml = :twiml", "attribute_exists(#pk)", values))
+    """Link the leg to Vapi's call, if there is one, and keep the document for the case that Twilio asks again."""
+    change = "SET #call_id = :call, #twiml = :twiml" if call_id else "SET #twiml = :twiml"
+    store.update(Update(key(call_sid), change, "attribute_exists(#pk)", {"call": call_id, "twiml": document}))
 
 
 def record_status(store: Store, call_sid: str, fields: Mapping[str, str], now: float) -> bool:
     """Merge a status callback: any order, any repetition; True if it was news. `SequenceNumber` decides."""
     sequence = _number(fields.get("SequenceNumber", ""))
-    change = "SET #sequence = :sequence, #status = :status, #duration = :duration, #exp = if_not_exists(#exp, :exp)"
+    change = "SET #sequence = :sequence, #status = :status, #status_at = :at, #duration = :duration"
+    change += ", #exp = if_not_exists(#exp, :exp)"
     values = {
         "sequence": sequence,
         "status": fields.get("CallStatus", "")[:20],
         "duration": _number(fields.get("CallDuration", "")),
+        "at": int(now * 1000),
         "exp": _expiry(now),
     }
     condition = "attribute_not_exists(#sequence) OR #sequence < :sequence"

@@ -12,7 +12,7 @@ from switchboard import messages, toolcalls
 from switchboard.budget import Overrun, limit
 from switchboard.desk import ASSISTANT_SECONDS, Agent, Caller
 from switchboard.errors import Unavailable
-from switchboard.messages import Assistant, Decision, Refusal
+from switchboard.messages import Assistant, Decision, Refusal, Transfer
 from switchboard.queue import Queue, Ticket
 from switchboard.settings import Settings
 from switchboard.store import Key, Store
@@ -46,13 +46,22 @@ def choose(agent: Agent, caller: Caller, settings: Settings, call: str) -> Choic
     """Ask the agent who answers, for `ASSISTANT_SECONDS` at most. `call` names the call in the log."""
     try:
         with limit(ASSISTANT_SECONDS):
-            return Choice(agent.assistant(caller))
+            return Choice(_sound(agent.assistant(caller)))
     except Overrun:
         warn("the agent took too long to choose an assistant", call_id=call)
         return Choice(fallback(settings), late=True)
     except Exception as error:  # noqa: BLE001 - the agent's own code: whatever it raises, a caller is waiting
         warn("the agent could not choose an assistant", call_id=call, code=type(error).__name__)
         return Choice(fallback(settings))
+
+
+def _sound(decision: Decision) -> Decision:
+    """The decision, if it is one: an agent's code may return anything."""
+    if isinstance(decision, Assistant) and not (decision.id or decision.config):
+        raise TypeError("an assistant is named by its id or given whole")
+    if not isinstance(decision, Assistant | Refusal | Transfer):
+        raise TypeError("a decision is an Assistant, a Refusal or a Transfer")
+    return decision
 
 
 def fallback(settings: Settings) -> Decision:

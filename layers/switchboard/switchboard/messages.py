@@ -17,15 +17,17 @@ MAX_TEXT = 16 * 1024  # of a tool's result; all of it stays in the model's conte
 HOOK_CALL_ID = "hook-function-call"  # the constant id of tool calls that Vapi's hooks fire
 LEGACY_CALL_ID = "function-call"  # stands for the id that the old `function-call` message does not have
 
-# The last quote is optional: looking for it again behind every quote of an unclosed text would take for ever.
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _NOT_BRACKETS = bytes(code for code in range(256) if code not in b"[]{}")
 _ALIKE = bytes.maketrans(b"{}", b"[]")
+_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
+_LARGE = (b"0" * (MAX_DIGITS + 1), b"0e", b"0E")  # only a number that looks so can be too long or too large
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _CALL_ID = re.compile(r"[A-Za-z0-9_\-]{1,100}", re.ASCII)
+_ROLE = re.compile(r"[A-Za-z_\-]{1,40}", re.ASCII)  # it becomes part of a key
 _REASON = re.compile(r"[A-Za-z0-9._\-]{1,120}", re.ASCII)
 _CALL_SID = re.compile(r"CA[0-9a-f]{32}", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+# Halves of surrogate pairs are in it too: no table and no answer can hold them.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 class ToolCall(NamedTuple):
@@ -74,7 +76,7 @@ class Message:
     @property
     def role(self) -> str:
         """Who spoke: `user`, `assistant`."""
-        return _text(self.body.get("role"))
+        return _matching(_ROLE, self.body.get("role"))
 
     @property
     def ended_reason(self) -> str:
@@ -152,38 +154,53 @@ def read(body: bytes) -> Message:
 
 def parse(body: bytes) -> Any:
     """Parse strict JSON: UTF-8, bounded depth and numbers, no NaN, no repeated key. `MessageRefused` 400 otherwise."""
-    if _too_deep(body):
+    bare = _without_texts(body)
+    if _too_deep(bare):
         raise MessageRefused(400, "too_deep")
+    zeros = bare.translate(_ZEROS)
+    # A hook that sees every number or object costs more than all the rest, so numbers are looked at where one is large.
+    hooks: dict[str, Any] = {}
+    if any(sign in zeros for sign in _LARGE):
+        hooks = {"parse_int": _integer, "parse_float": _number}
     try:
-        document = json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_int=_integer,
-            parse_float=_number,
-            parse_constant=_refuse_constant,
-        )
+        document = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, **hooks)
     except (ValueError, RecursionError) as error:
         raise MessageRefused(400, "not_json") from error
+    # Two readers of one body must not see two different values: a key that stood twice has left a colon without a member.
+    if _members(document) != bare.count(b":"):
+        raise MessageRefused(400, "not_json")
     # A JavaScript sender can cut an emoji in half; losing the whole report over it would be worse.
     return _repaired(document) if _SURROGATE.search(body) else document
 
 
-def _too_deep(body: bytes) -> bool:
-    skeleton = _STRING.sub(b"", body).translate(_ALIKE, _NOT_BRACKETS)
+def _without_texts(body: bytes) -> bytes:
+    """What is left of JSON without its texts: the brackets, colons and digits in it are those of the structure."""
+    unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return b"".join(unescaped.split(b'"')[::2])
+
+
+def _too_deep(bare: bytes) -> bool:
+    skeleton = bare.translate(_ALIKE, _NOT_BRACKETS)
     # Each round removes the innermost pairs, so what is left after MAX_DEPTH rounds is deeper, or unbalanced.
     for _ in range(MAX_DEPTH):
-        if not skeleton:
-            break
-        skeleton = skeleton.replace(b"[]", b"")
-    return bool(skeleton)
+        outer = skeleton.replace(b"[]", b"")
+        if not outer:
+            return False
+        if len(outer) == len(skeleton) or b"[" * (MAX_DEPTH + 1) in outer:
+            return True
+        skeleton = outer
+    return True
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    # Two readers of one body must not see two different values.
-    if len(made) != len(pairs):
-        raise ValueError("repeated key")
-    return made
+def _members(document: Any) -> int:
+    """How many members all objects of a document have together."""
+    members = 0
+    level: list[Any] = [[document]]
+    while level:
+        members += sum(len(one) for one in level if type(one) is dict)
+        within = (one.values() if type(one) is dict else one for one in level)
+        level = [value for values in within for value in values if type(value) is dict or type(value) is list]
+    return members
 
 
 def _integer(text: str) -> int:

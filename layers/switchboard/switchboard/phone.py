@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from switchboard import calls, control, gateway, legs, lookups, messages, signatures, twiml
+from switchboard.budget import Overrun, limit
 from switchboard.desk import Agent, Caller, webhook_url
-from switchboard.errors import MessageRefused, Refused, RemoteError, SignatureRefused, SwitchboardError, Unavailable
+from switchboard.errors import MessageRefused, Refused, RemoteError, SignatureRefused, Unavailable
 from switchboard.messages import Assistant, Refusal, Transfer
 from switchboard.queue import Queue
 from switchboard.secrets import PUBLIC_BASE_URL, TWILIO_AUTH_TOKEN, VAPI_API_KEY, Secrets
@@ -24,8 +25,9 @@ from switchboard.vapi import Vapi
 _CALL_SID = re.compile(r"CA[0-9a-f]{32}", re.ASCII)
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 _CALL_ID = re.compile(r"[A-Za-z0-9_\-]{1,100}", re.ASCII)
+USED = ("AccountSid", "CallDuration", "CallSid", "CallStatus", "From", "SequenceNumber", "To")
 refusals = Seldom()
-MARGIN = 1.0  # seconds kept for storing and answering after Vapi has answered
+MARGIN = 1.0  # seconds kept for storing what was answered, and once more for answering it
 
 
 class Exchange(NamedTuple):
@@ -66,8 +68,9 @@ def take_in(line: Line, event: Mapping[str, Any]) -> dict[str, str]:
 
     line.secrets.checked(check)
     fields = dict(pairs)
-    # The signed text has no delimiters, so exact shapes are part of the proof.
-    if len(fields) != len(pairs) or not _CALL_SID.fullmatch(fields.get("CallSid", "")):
+    # The signed text has no delimiters, so exact shapes are part of the proof, and what we act on comes once.
+    repeated = any(sum(name == used for name, _ in pairs) > 1 for used in USED)
+    if repeated or not _CALL_SID.fullmatch(fields.get("CallSid", "")):
         raise MessageRefused(403, "fields")
     if line.settings.account_sids and fields.get("AccountSid") not in line.settings.account_sids:
         raise MessageRefused(403, "account")
@@ -82,22 +85,24 @@ def refuse(refused: Refused) -> dict[str, Any]:
 
 
 def answer_call(exchange: Exchange, event: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer Twilio's inbound webhook: 403 for what Twilio has not signed, else 200 with TwiML, always."""
-    started = exchange.clock()
+    """Answer Twilio's inbound webhook: 403 for what Twilio has not signed, else 200 with TwiML, always and in time."""
+    words = exchange.settings.apology
     try:
-        fields = take_in(Line(exchange.settings, exchange.secrets), event)
+        with limit(exchange.settings.voice_budget - 2 * MARGIN):
+            fields = take_in(Line(exchange.settings, exchange.secrets), event)
+            reply = _reply(exchange, fields)
     except Refused as refused:
         return refuse(refused)
-    except Unavailable as error:
-        return apologise(exchange.settings.apology, "unavailable", str(error))
-    try:
-        return gateway.xml(_document(exchange, fields, started))
     except RemoteError as error:
-        return apologise(exchange.settings.apology, "vapi", error.reason)
-    except SwitchboardError as error:
-        return apologise(exchange.settings.apology, "unavailable", type(error).__name__)
+        return apologise(words, "vapi", error.reason)
+    except Unavailable as error:
+        return apologise(words, "unavailable", str(error))
+    except Overrun:
+        return apologise(words, "too_slow")
     except Exception as error:  # noqa: BLE001 - whatever is broken, the caller hears words and not a dead line
-        return apologise(exchange.settings.apology, "error", type(error).__name__)
+        return apologise(words, "error", type(error).__name__)
+    _record(exchange, fields["CallSid"], reply)
+    return gateway.xml(reply.document)
 
 
 def apologise(words: str, reason: str, code: str = "") -> dict[str, Any]:
@@ -107,47 +112,66 @@ def apologise(words: str, reason: str, code: str = "") -> dict[str, Any]:
     return gateway.xml(twiml.say_and_hang_up(words))
 
 
-def _document(exchange: Exchange, fields: Mapping[str, str], started: float) -> str:
+class Reply(NamedTuple):
+    """What Twilio is answered, and what there is to record about it."""
+
+    document: str
+    known: bool = False
+    call_id: str = ""
+    control_host: str = ""
+    late_for: Caller | None = None
+
+
+def _reply(exchange: Exchange, fields: Mapping[str, str]) -> Reply:
     call_sid = fields["CallSid"]
-    opened = legs.open_leg(exchange.store, call_sid, started)
+    opened = legs.open_leg(exchange.store, call_sid, exchange.clock())
     if opened is not None:
         # Asked again. Without a stored document the first request may still be asking Vapi: never ask a second time.
         if "twiml" not in opened:
             raise RemoteError("asked_already")
-        return str(opened["twiml"])
+        return Reply(str(opened["twiml"]), known=True)
     caller = Caller(fields.get("From", ""), fields.get("To", ""), call_sid, webhook_url(exchange.secrets))
     choice = lookups.choose(exchange.agent, caller, exchange.settings, call_sid)
     match choice.decision:
         case Refusal(words):
-            return twiml.say_and_hang_up(words)
+            return Reply(twiml.say_and_hang_up(words))
         case Transfer(number, words):
-            return twiml.dial(number, words)
+            return Reply(twiml.dial(number, words))
         case Assistant() as assistant:
-            call_id, document = _connect(exchange, fields, assistant, started)
-    if choice.late:
-        waiting = lookups.Waiting(exchange.store, exchange.live_queue, exchange.settings, exchange.clock)
-        lookups.continue_later(waiting, call_id, caller)
-    return document
+            reply = _connect(exchange, fields, assistant)
+            return reply._replace(late_for=caller) if choice.late else reply
 
 
-def _connect(exchange: Exchange, fields: Mapping[str, str], assistant: Assistant, started: float) -> tuple[str, str]:
-    call_sid = fields["CallSid"]
-    left = exchange.settings.voice_budget - MARGIN - (exchange.clock() - started)
+def _connect(exchange: Exchange, fields: Mapping[str, str], assistant: Assistant) -> Reply:
     call = exchange.vapi.create_call(
-        exchange.secrets.first(VAPI_API_KEY), call_request(exchange.settings, fields, assistant), timeout=max(left, 0.1)
+        exchange.secrets.first(VAPI_API_KEY),
+        call_request(exchange.settings, fields, assistant),
+        timeout=exchange.settings.voice_budget - 2 * MARGIN,
     )
     call_id, document = _made(call)
-    control_url = (call.get("monitor") or {}).get("controlUrl") or ""
-    host = control.host(control_url, call_id, local=exchange.settings.local)
-    try:
-        legs.connect(exchange.store, call_sid, call_id, document)
-        calls.link(exchange.store, call_id, call_sid, host, exchange.settings, exchange.clock())
-    except Unavailable as error:
-        # The call exists and the caller is waiting for it; what is missing is only our record of it.
-        warn("call not recorded", call_id=call_id, call_sid=call_sid, code=str(error))
+    monitor = call.get("monitor")
+    url = monitor.get("controlUrl") if isinstance(monitor, dict) else None
+    host = control.host(url if isinstance(url, str) else "", call_id, local=exchange.settings.local)
     count(Count.INBOUND_ANSWERED)
-    log("caller connected", call_id=call_id, call_sid=call_sid)
-    return call_id, document
+    log("caller connected", call_id=call_id, call_sid=fields["CallSid"])
+    return Reply(document, call_id=call_id, control_host=host)
+
+
+def _record(exchange: Exchange, call_sid: str, reply: Reply) -> None:
+    """Keep what was answered, as far as the time allows: the caller is waiting for the answer, not for our record of it."""
+    if reply.known:
+        return
+    try:
+        with limit(MARGIN):
+            legs.connect(exchange.store, call_sid, reply.call_id, reply.document)
+            if reply.call_id:
+                now = exchange.clock()
+                calls.link(exchange.store, reply.call_id, call_sid, reply.control_host, exchange.settings, now)
+            if reply.late_for:
+                waiting = lookups.Waiting(exchange.store, exchange.live_queue, exchange.settings, exchange.clock)
+                lookups.continue_later(waiting, reply.call_id, reply.late_for)
+    except (Unavailable, Overrun) as error:
+        warn("call not recorded", call_id=reply.call_id, call_sid=call_sid, code=str(error) or type(error).__name__)
 
 
 def call_request(settings: Settings, fields: Mapping[str, str], assistant: Assistant) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """SQS, thin: messages carry ids only, so a queue or a dead letter never holds what a caller said."""
 
 import json
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from switchboard import aws
@@ -49,8 +48,3 @@ class Queue:
         """Let the message that `receipt` stands for come back in `seconds`, should this attempt not finish."""
         with aws.available("queue"):
             self._client.change_message_visibility(QueueUrl=self._url, ReceiptHandle=receipt, VisibilityTimeout=seconds)
-
-
-def attempts(record: Mapping[str, Any]) -> int:
-    """How often SQS has handed out this record, itself included."""
-    return int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))

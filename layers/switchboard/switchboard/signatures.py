@@ -179,7 +179,7 @@ def _claims(scheme: Scheme, headers: Mapping[str, str]) -> list[bytes]:
         raise SignatureRefused("signature_malformed")
     # Standard Webhooks puts several signatures in one header, separated by spaces, so that secrets can rotate.
     parts = value.split(" ") if scheme.prefix.endswith(",") else [value]
-    if len(parts) > MAX_SIGNATURES:
+    if len(parts) > MAX_SIGNATURES or not all(parts):
         raise SignatureRefused("signature_malformed")
     claimed = [part.removeprefix(scheme.prefix) for part in parts if part.startswith(scheme.prefix)]
     if not claimed:

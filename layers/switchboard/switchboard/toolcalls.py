@@ -12,6 +12,7 @@ test that breaks when it is removed.
 
 import hashlib
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
@@ -22,6 +23,7 @@ from switchboard.store import Check, Item, Key, Put, Store, Update
 VERSION = 1
 OPEN_SHARDS = 8
 KEEP_HOURS = 13  # as long as a live session: an after-call tool waits for the end of the call
+PLACE_SECONDS = 3  # how long the first of equal calls is waited for to be stored
 
 
 class State(StrEnum):
@@ -70,6 +72,8 @@ class Row(NamedTuple):
     deadline: int
     caller: str = ""
     control_host: str = ""
+    claimed_at: int = 0
+    settled_at: int = 0
     attempt: int = 0
     owner: str = ""
     lease: int = 0
@@ -157,7 +161,7 @@ def claim(store: Store, row: Row, owner: str, now: float, lease: float) -> Row |
 
     A lease that ran out is taken over only where running again is safe: nothing was begun, or repeating is harmless.
     """
-    change = "SET #state = :running, #attempt = #attempt + :one, #owner = :owner, #lease = :lease"
+    change = "SET #state = :running, #attempt = #attempt + :one, #owner = :owner, #lease = :lease, #claimed_at = :now"
     condition = (
         "#deadline > :now AND (#state = :received OR (#state = :running AND #lease < :now"
         " AND (#intent = :false OR #effect IN (:read, :keyed))))"
@@ -197,17 +201,18 @@ def begin(store: Store, row: Row) -> bool:
     return True
 
 
-def commit(store: Store, row: Row, state: State, result: str, *, silent: bool = False) -> Row | None:
+def commit(store: Store, row: Row, state: State, result: str, *, silent: bool = False, now: float = 0) -> Row | None:
     """Record the outcome, if this attempt still owns the call; None if it does not and its result is void.
 
-    `silent` leaves the result out of the call: nothing is waiting for it.
+    `silent` leaves the result out of the call: nothing is waiting for it. `now` is for the call's story only.
 
     Where the call was given up as UNKNOWN meanwhile, its true owner may still say once how it ended.
     """
     speak = row.lane == "live" and not silent
-    change = "SET #state = :state, #result = :result, #delivery = :delivery"
+    change = "SET #state = :state, #result = :result, #delivery = :delivery, #settled_at = :settled"
     delivery = Delivery.PENDING if speak else Delivery.NONE
     values = {**_fence(row), "state": state.value, "result": result, "delivery": delivery.value}
+    values["settled"] = _ms(now)
     if not speak:
         change += " REMOVE #g1pk, #g1sk"
     try:
@@ -249,7 +254,7 @@ def settle(store: Store, row: Row, now: float, result: str) -> Row | None:
     """
     state = State.UNKNOWN if row.intent and row.effect != "read" else State.EXPIRED
     delivery = Delivery.PENDING if row.lane == "live" else Delivery.NONE
-    change = "SET #state = :state, #result = :result, #delivery = :delivery"
+    change = "SET #state = :state, #result = :result, #delivery = :delivery, #settled_at = :now"
     if row.lane != "live":
         change += " REMOVE #g1pk, #g1sk"
     over = "#deadline <= :now OR (#effect = :once AND #intent = :true)"
@@ -298,22 +303,30 @@ def first_of(store: Store, row: Row, now: float, seconds: float) -> Row | None:
     """
     fingerprint = hashlib.sha256(f"{row.key.pk}|{row.digest}".encode()).hexdigest()
     place = Key(f"DEDUP#{fingerprint}", "-")
-    item = {**place._asdict(), "v": VERSION, "first": row.key.sk, "exp": int(now + seconds)}
+    item = {**place._asdict(), "v": VERSION, "first": row.key.sk, "taken_at": _ms(now), "exp": int(now + seconds)}
     try:
         store.put(
             Put(item, "attribute_not_exists(#pk) OR #exp <= :now OR #first = :me", {"now": int(now), "me": row.key.sk})
         )
         return None
     except ConditionFailed as lost:
-        seen = str((lost.item or item)["first"])
-    first = load(store, Key(row.key.pk, seen))
+        taken = lost.item or item
+    first = _holder(store, row, taken, now)
     if first and first.state not in (State.FAILED, State.EXPIRED):
         return first
     try:
-        store.put(Put(item, "#first = :seen", {"seen": seen}))
-    except ConditionFailed:
-        return load(store, Key(row.key.pk, seen))
+        store.put(Put(item, "#first = :seen", {"seen": taken["first"]}))
+    except ConditionFailed as lost:
+        return _holder(store, row, lost.item or item, now)
     return None
+
+
+def _holder(store: Store, row: Row, place: Mapping[str, Any], now: float) -> Row | None:
+    """The call that holds a place. It takes it before it is stored, so one that is missing yet counts as under way."""
+    key = Key(row.key.pk, str(place["first"]))
+    fresh = int(place.get("taken_at", 0)) + PLACE_SECONDS * 1000
+    under_way = row._replace(key=key, state=State.RUNNING, lease=fresh) if fresh > _ms(now) else None
+    return load(store, key) or under_way
 
 
 def replaced(store: Store, row: Row) -> bool:
@@ -335,9 +348,16 @@ def owns(store: Store, row: Row) -> bool:
 def start_after_call(store: Store, row: Row, now: float, seconds: float) -> None:
     """The call has ended: from now on the deadline of its after-call tool counts. Safe to repeat."""
     change = "SET #deadline = :deadline, #released_at = :now, #g1sk = :due"
-    condition = "#state = :received AND attribute_not_exists(#released_at)"
+    # A row that has expired is as good as gone, deleted already or not: nothing may give it a new deadline.
+    condition = "#state = :received AND attribute_not_exists(#released_at) AND #exp > :second"
     deadline = _ms(now + seconds)
-    values = {"deadline": deadline, "now": _ms(now), "due": deadline // 1000, "received": State.RECEIVED.value}
+    values = {
+        "deadline": deadline,
+        "now": _ms(now),
+        "second": int(now),
+        "due": deadline // 1000,
+        "received": State.RECEIVED.value,
+    }
     try:
         store.update(Update(row.key, change, condition, values))
     except ConditionFailed:
@@ -355,14 +375,16 @@ def claim_delivery(store: Store, row: Row, session: Check, owner: str, now: floa
     }
     try:
         store.transact([session, Update(row.key, change, "#delivery = :pending", values)], owner)
-    except ConditionFailed:
-        return False
+    except ConditionFailed as lost:
+        # The SDK's second try after a lost answer: DynamoDB knows it by its token, an emulator may not.
+        return lost.item is not None and lost.item.get("delivery_owner") == owner
     return True
 
 
-def end_delivery(store: Store, row: Row, owner: str, delivery: Delivery, reason: str) -> bool:
+def end_delivery(store: Store, row: Row, owner: str, delivery: Delivery, reason: str, now: float = 0) -> bool:
     """Record what became of the spoken result: by the one who claimed it, or, unclaimed, by whoever finds it void."""
     change = "SET #delivery = :to, #delivery_reason = :reason"
+    change += "" if owner else ", #delivery_at = :now"
     change += ", #delivery_tries = #delivery_tries + :one" if delivery is Delivery.PENDING else " REMOVE #g1pk, #g1sk"
     held = "#delivery = :claimed AND #delivery_owner = :owner" if owner else "#delivery = :pending"
     values = {
@@ -372,6 +394,7 @@ def end_delivery(store: Store, row: Row, owner: str, delivery: Delivery, reason:
         "claimed": Delivery.CLAIMED.value,
         "pending": Delivery.PENDING.value,
         "owner": owner,
+        "now": _ms(now),
     }
     try:
         store.update(Update(row.key, change, held, values))

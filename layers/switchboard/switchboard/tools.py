@@ -12,10 +12,11 @@ filled in and hidden from the model. What a model could not understand is a `Typ
 """
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict, cast, get_type_hints, overload
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict, get_type_hints, overload
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -31,6 +32,7 @@ MAX_TIMEOUT = 30.0  # seconds; the live worker itself has 35
 DEADLINES = {"inline": 60.0, "live": 60.0, "after_call": 1800.0}  # seconds from acceptance, or from the call's end
 DEDUPE_CALL = 13 * 3600.0  # seconds; no call at Vapi is longer than twelve hours
 OVERRUN = "This is taking a little longer. One moment, please."
+NOTHING = "Done; there is nothing to report."  # Vapi takes an empty result for none at all
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)  # what Vapi accepts
 
 
@@ -114,7 +116,7 @@ class Tool(NamedTuple):
         """Run the function with parsed arguments and return what it says, on one line."""
         injected = {self.call_parameter: call} if self.call_parameter else {}
         said = self.function(**arguments, **injected)
-        return one_line(said if isinstance(said, str) else canonical_text(said))
+        return one_line(said if isinstance(said, str) else data_text(said)) or NOTHING
 
     def definition(self, server: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Vapi's function tool (`CreateFunctionToolDTO`). `server` says where its calls go; default: the assistant's."""
@@ -291,7 +293,7 @@ def _adapter(name: str, hints: Mapping[str, Any]) -> TypeAdapter[dict[str, Any]]
     # A typed dictionary, because defaults stay the function's own business and any parameter name is fine in it.
     make: Any = TypedDict  # mypy knows typed dictionaries only as literals
     shape = make(name, dict(hints))
-    shape.__pydantic_config__ = ConfigDict(extra="forbid")
+    shape.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
     return TypeAdapter(shape)
 
 
@@ -328,6 +330,8 @@ def _complaint(error: ValidationError) -> str:
     return one_line(f"{where}: {first['msg']}", 300)
 
 
-def canonical_text(value: object) -> str:
-    """Compact JSON of what a tool returned, for tools that return data instead of words."""
-    return canonical(cast("Mapping[str, Any]", value)).decode()
+def data_text(value: object) -> str:
+    """Compact JSON of what a tool returned, for tools that return data instead of words; '' for None."""
+    if value is None:
+        return ""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -4,30 +4,44 @@
 acted: `NotDone` if surely not, `Ambiguous` if perhaps.
 """
 
+import ipaddress
 import json
 import logging
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpcore
 import httpx
 
 from switchboard.errors import Ambiguous, NotDone
 
 CONTROL_TIMEOUT = 2.0  # seconds; also how long a caller's interruption can come too late for a result under way
 CONNECT_TIMEOUT = 1.0
+KEEP_SECONDS = 5.0  # that an idle connection is kept
+LOOPBACK = "127.0.0.1"
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # an IPv4 address as networks without IPv4 see it
 
 # httpx writes every URL that it asks to the log, and a control URL is a key to the call.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class Vapi:
-    """A client of one Vapi account."""
+    """A client of one Vapi account.
 
-    def __init__(self, base_url: str, transport: httpx.BaseTransport | None = None) -> None:
+    Only public addresses are connected to, beside the host of `base_url`, which is its owner's own word, and, where
+    `local`, a simulator on loopback.
+    """
+
+    def __init__(self, base_url: str, transport: httpx.BaseTransport | None = None, *, local: bool = False) -> None:
         self._base_url = base_url
+        own = {urlsplit(base_url).hostname or ""} | ({LOOPBACK} if local else set())
         # A redirect could lead anywhere, and nothing of Vapi's needs one.
         self._http = httpx.Client(
-            transport=transport, follow_redirects=False, timeout=httpx.Timeout(CONTROL_TIMEOUT, connect=CONNECT_TIMEOUT)
+            transport=transport or _Transport(own),
+            follow_redirects=False,
+            timeout=httpx.Timeout(CONTROL_TIMEOUT, connect=CONNECT_TIMEOUT),
         )
 
     def create_call(self, key: str, call: Mapping[str, Any], *, timeout: float) -> dict[str, Any]:
@@ -69,3 +83,56 @@ def add_message(content: str, *, respond: bool) -> dict[str, Any]:
         "message": {"role": "system", "content": content},
         "triggerResponseEnabled": respond,
     }
+
+
+class _Transport(httpx.HTTPTransport):
+    """httpx's own transport over connections that are looked at; TLS still verifies the name, not the address."""
+
+    def __init__(self, own: set[str]) -> None:
+        verified = httpx.create_ssl_context()
+        super().__init__(verify=verified)
+        # httpx has no way to hand a network backend to its pool. A test connects, so that an update cannot lose this.
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=verified, keepalive_expiry=KEEP_SECONDS, network_backend=_Backend(own)
+        )
+
+
+class _Backend(httpcore.SyncBackend):
+    """Looks a host up once and connects to what it has looked at, so that a second answer of DNS cannot differ."""
+
+    def __init__(self, own: set[str]) -> None:
+        super().__init__()
+        self._own = own
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Connect to the first public address of `host` that answers; `NotDone` if it has none."""
+        failure: Exception = NotDone("address_not_public")
+        for address in (host,) if host in self._own else _public(host, port):
+            try:
+                return super().connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+
+def _public(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise httpcore.ConnectError(str(error)) from error
+    return [address for address in dict.fromkeys(str(entry[4][0]) for entry in found) if is_public(address)]
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is somebody's on the internet: not this machine, a private network or a metadata service."""
+    ip = ipaddress.ip_address(address)
+    if ip in _NAT64:
+        ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or getattr(ip, "is_site_local", False))

@@ -75,7 +75,7 @@ def _verify(desk: Desk, request: gateway.Request) -> None:
 
 def _answer(desk: Desk, message: Message) -> dict[str, Any] | None:
     """The body of the 200, or None where our own infrastructure is down and Vapi can try again."""
-    kind = "transcript" if message.type.startswith("transcript") else message.type
+    kind = "transcript" if message.type.startswith("transcript[") else message.type
     handler = HANDLERS.get(kind)
     if handler is None or (kind in ABOUT_A_CALL and not message.call_id):
         count(Count.MESSAGE_IGNORED)
@@ -83,10 +83,13 @@ def _answer(desk: Desk, message: Message) -> dict[str, Any] | None:
     try:
         return handler(desk, message)
     except Unavailable as error:
-        count(Count.UNAVAILABLE)
-        warn("answered without our infrastructure", message_type=kind, code=str(error))
-        fallback = WHEN_DOWN.get(kind)
-        return fallback(desk, message) if fallback else None
+        code = str(error)
+    except Exception as error:  # noqa: BLE001 - a fault of ours or of the agent's: no sender may see it, and no caller
+        code = type(error).__name__
+    count(Count.UNAVAILABLE)
+    warn("answered without a handler", message_type=kind, code=code)
+    fallback = WHEN_DOWN.get(kind)
+    return fallback(desk, message) if fallback else None
 
 
 def _unavailable(error: Unavailable) -> dict[str, Any]:
@@ -99,11 +102,15 @@ def _assistant_request(desk: Desk, message: Message) -> dict[str, Any]:
     caller = Caller(message.customer_number, message.dialled_number, message.call_sid, webhook_url(desk.secrets))
     choice = lookups.choose(desk.agent, caller, desk.settings, message.call_id)
     decided = messages.assistant_answer(choice.decision)
-    answer = calls.keep_answer(desk.store, message.call_id, decided, desk.clock())
+    answer = calls.keep_answer(desk.store, message, decided, desk.clock())
     if choice.late and message.call_id:
         waiting = lookups.Waiting(desk.store, desk.live_queue, desk.settings, desk.clock)
         lookups.continue_later(waiting, message.call_id, caller)
     return answer
+
+
+def _fallback_assistant(desk: Desk, _message: Message) -> dict[str, Any]:
+    return messages.assistant_answer(lookups.fallback(desk.settings))
 
 
 def _status_update(desk: Desk, message: Message) -> dict[str, Any]:
@@ -145,22 +152,21 @@ def _hang(_desk: Desk, message: Message) -> dict[str, Any]:
 
 
 def _transfer_destination(desk: Desk, message: Message) -> dict[str, Any]:
-    return messages.destination_answer(_destination(desk, message), NO_DESTINATION)
+    answer = messages.destination_answer(_agents_own(message, desk.agent.destination), NO_DESTINATION)
+    return calls.keep_answer(desk.store, message, answer, desk.clock())
 
 
 def _handoff_destination(desk: Desk, message: Message) -> dict[str, Any]:
-    return messages.handoff_answer(_destination(desk, message), NO_DESTINATION)
+    answer = messages.handoff_answer(_agents_own(message, desk.agent.destination), NO_DESTINATION)
+    return calls.keep_answer(desk.store, message, answer, desk.clock())
 
 
-def _destination(desk: Desk, message: Message) -> Mapping[str, Any] | None:
-    return _agents_own(message, desk.agent.destination)
-
-
-def _agents_own[T](message: Message, ask: Callable[[Message], T]) -> T | None:
+def _agents_own(message: Message, ask: Callable[[Message], Mapping[str, Any] | None]) -> Mapping[str, Any] | None:
     """Ask the agent's code; None where it fails or takes too long, for somebody is waiting."""
     try:
         with limit(ASSISTANT_SECONDS):
-            return ask(message)
+            answer = ask(message)
+        return answer if isinstance(answer, Mapping) else None
     except (Exception, Overrun) as error:  # noqa: BLE001 - whatever the agent's code raises, an answer is due
         warn("the agent could not answer", message_type=message.type[:40], code=type(error).__name__)
         return None
@@ -205,5 +211,6 @@ ABOUT_A_CALL = frozenset({"status-update", "end-of-call-report", "speech-update"
 
 # Somebody waits for these answers, so an outage of ours is answered too. For all others 503 lets Vapi try again.
 WHEN_DOWN: dict[str, Handler] = {
+    "assistant-request": _fallback_assistant,
     "tool-calls": lanes.refuse_all,
 }

@@ -25,6 +25,7 @@ from switchboard.toolcalls import Delivery, Row, State
 from switchboard.tools import Call, DefiniteFailure, Tool, ToolError, WrongArguments
 
 GRACE = 2.0  # seconds between the end of an attempt and the moment when somebody else may take over
+BACKOFF = 60  # seconds between two attempts at the most
 MAX_DELAY = 900  # seconds, of one SQS message
 
 FAILED_WORDS = "It did not work because of a technical problem on our side. Apologise, and offer to help another way."
@@ -88,17 +89,15 @@ def _run(bench: Bench, row: Row, receipt: str, remaining: Callable[[], float]) -
     if remaining() < tool.timeout + GRACE:
         _again(bench, row)
         return None
-    now = bench.clock()
-    claimed = toolcalls.claim(bench.store, row, uuid.uuid4().hex, now, tool.timeout + GRACE)
-    if claimed is None:
-        return _settle(bench, row)
     # Crash recovery follows the tool: should this process die, the message is back as soon as the lease is over.
+    # Before the claim, so that a death right before or after it does not leave the call to its deadline.
     try:
         bench.queue.hide(receipt, int(tool.timeout + GRACE) + 1)
     except Unavailable as error:
-        # The claim is ours already: giving up here would leave the call to a message that comes back after its deadline.
+        # The message would come back after the deadline: giving up here would leave the call to that.
         warn("ticket not brought forward", call_id=row.call_id, tool=row.tool, code=str(error))
-    return _attempt(bench, tool, claimed)
+    claimed = toolcalls.claim(bench.store, row, uuid.uuid4().hex, bench.clock(), tool.timeout + GRACE)
+    return _settle(bench, row) if claimed is None else _attempt(bench, tool, claimed)
 
 
 def _settle(bench: Bench, row: Row) -> Row | None:
@@ -133,7 +132,7 @@ def _attempt(bench: Bench, tool: Tool, row: Row) -> Row | None:
         with limit(tool.timeout):
             said = tool.run(call_of(bench, tool, row, started), arguments)
     except ToolError as error:
-        return _commit(bench, row, State.FAILED, one_line(str(error)))
+        return _commit(bench, row, State.FAILED, one_line(str(error)) or FAILED_WORDS)
     except DefiniteFailure as error:
         return _nothing_happened(bench, row, retryable=error.retryable)
     except (Exception, Overrun) as error:  # noqa: BLE001 - a tool may raise anything; what it means is decided here
@@ -173,7 +172,7 @@ def _reconciled(bench: Bench, row: Row) -> Row:
 
 
 def _commit(bench: Bench, row: Row, state: State, result: str, *, silent: bool = False) -> Row | None:
-    committed = toolcalls.commit(bench.store, row, state, result, silent=silent)
+    committed = toolcalls.commit(bench.store, row, state, result, silent=silent, now=bench.clock())
     if committed is None:
         warn("late result refused", tool=row.tool, call_id=row.call_id, attempt=row.attempt)
         return None
@@ -205,9 +204,13 @@ def _perhaps_happened(bench: Bench, row: Row) -> Row | None:
 
 
 def _again(bench: Bench, row: Row, delay: int | None = None) -> None:
-    """A new ticket instead of a failed message: retries end with the deadline, not with a dead letter."""
-    wait = random.randint(0, 2) if delay is None else delay  # noqa: S311 - jitter, not a secret
-    bench.queue.send(Ticket(row.call_id, row.key.sk), min(wait, MAX_DELAY))
+    """A new ticket instead of a failed message: retries end with the deadline, not with a dead letter.
+
+    Each waits about twice as long as the one before, so that an after-call tool does not storm a system that is down.
+    """
+    if delay is None:
+        delay = round(min(2**row.attempt, BACKOFF) * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
+    bench.queue.send(Ticket(row.call_id, row.key.sk), min(delay, MAX_DELAY))
 
 
 def _until(moment: int, now: float) -> int:

@@ -1,0 +1,54 @@
+"""The stack that a command is about: the one on this machine, or one in the AWS account of your credentials."""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from devkit import facts
+from devkit.errors import UserError
+
+DEFAULT_STACK = "switchboard"
+
+
+class Target(NamedTuple):
+    """A stack's name, and a way to make clients of the account that it is in."""
+
+    stack: str
+    client: Callable[[str], Any]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that choose a stack."""
+    parser.add_argument("--stack-name", metavar="S", help=f"default: {DEFAULT_STACK}")
+    parser.add_argument("--region", metavar="R", help="default: the one of your AWS configuration")
+    parser.add_argument("--local", action="store_true", help="the stack that `switchboard up` left running")
+
+
+def chosen(args: argparse.Namespace) -> Target:
+    """The stack that the options name; `UserError` if there is none, or no region to look for it."""
+    if args.local:
+        running = facts.running()
+        return Target(args.stack_name or running["stack"], lambda service: facts.client(service, running["api_url"]))
+    session = boto3.Session(region_name=args.region)
+    if not session.region_name:
+        raise UserError("no AWS region: give --region, or set one in your AWS configuration")
+    config = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+    make: Any = session.client  # its overloads want the name of the service as a literal
+    return Target(args.stack_name or DEFAULT_STACK, lambda service: make(service, config=config))
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what AWS's clients raise into one line for the user."""
+    try:
+        yield
+    except ClientError as error:
+        # The code only: a service's message may quote what it was sent.
+        raise UserError(f"AWS refused: {error.response['Error'].get('Code', 'unknown')}") from None
+    except BotoCoreError as error:
+        raise UserError(f"cannot reach AWS: {type(error).__name__}; check your credentials and region") from None

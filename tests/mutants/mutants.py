@@ -1,0 +1,499 @@
+"""Named mutants: each takes one guard out of the package, and names the tests that must then fail.
+
+A guard that can go without a test noticing is not guarded by anything. tests/integration/test_mutants.py runs them.
+"""
+
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "layers/switchboard/switchboard"
+SECONDS = 60  # of computing, for the tests of one mutant
+FOUNDATIONS = ["pytest", "pydantic", "httpx", "boto3", "moto", "hypothesis", "aws_lambda_powertools.metrics"]
+OPTIONS = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "--assert=plain"]  # it is only asked whether they fail
+
+GUARDS = "tests/chaos/test_guards.py"
+CRASHES = "tests/chaos/test_crashes.py"
+SESSION = "tests/integration/test_session.py"
+LOST = "tests/integration/test_lost_answers.py"
+SIGNATURES = "tests/unit/test_signatures.py"
+STORE = "tests/unit/test_store.py"
+
+
+class Mutant(NamedTuple):
+    """`old` occurs exactly once in `file`; without it, one of `tests` fails. `daily` ones run with every `make test`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    daily: bool = False
+
+
+class Stale(Exception):
+    """The code has moved on and the mutant has not."""
+
+
+MUTANTS = (
+    # Accepting.
+    Mutant(
+        "accept overwrites",
+        "toolcalls.py",
+        'row.item(exp), "attribute_not_exists(#pk) OR #exp <= :now", {"now": int(now)}))',
+        "row.item(exp)))",
+        (f"{GUARDS}::test_a_repeat_after_the_work_is_done_does_not_begin_it_again",),
+        daily=True,
+    ),
+    Mutant(
+        "an expired row blocks its id",
+        "toolcalls.py",
+        'row.item(exp), "attribute_not_exists(#pk) OR #exp <= :now"',
+        'row.item(exp), "attribute_not_exists(#pk)"',
+        (f"{GUARDS}::test_a_row_that_has_expired_but_is_not_deleted_stands_in_nobodys_way",),
+    ),
+    Mutant(
+        "the digest is not compared",
+        "toolcalls.py",
+        "if stored.digest != row.digest:",
+        "if False:",
+        (f"{GUARDS}::test_other_arguments_under_the_same_id_are_a_conflict",),
+        daily=True,
+    ),
+    Mutant(
+        "an inline call is stopped by its own row",
+        "toolcalls.py",
+        "return row if row.owner and stored.owner == row.owner else stored",
+        "return stored",
+        (f"{GUARDS}::test_an_inline_call_whose_own_row_stands_in_the_way_goes_on",),
+    ),
+    # Claiming.
+    Mutant(
+        "claim after the deadline",
+        "toolcalls.py",
+        '"#deadline > :now AND (#state = :received OR',
+        '"(#state = :received OR',
+        (f"{GUARDS}::test_nothing_is_claimed_at_its_deadline", f"{CRASHES}::test_crash[C25-keyed-none]"),
+        daily=True,
+    ),
+    Mutant(
+        "claim within somebody's lease",
+        "toolcalls.py",
+        '(#state = :running AND #lease < :now"\n',
+        '(#state = :running"\n',
+        (f"{CRASHES}::test_crash[C9-keyed-concurrent]", f"{GUARDS}::test_a_lease_is_respected_to_its_last_moment"),
+        daily=True,
+    ),
+    Mutant(
+        "claim whatever its class",
+        "toolcalls.py",
+        '" AND (#intent = :false OR #effect IN (:read, :keyed))))"',
+        '"))"',
+        (f"{CRASHES}::test_crash[C9-once-none]",),
+        daily=True,
+    ),
+    Mutant(
+        "a claim does not know itself",
+        "toolcalls.py",
+        "return mine if mine and mine.owner == owner and mine.state is State.RUNNING else None",
+        "return None",
+        (f"{GUARDS}::test_a_claim_that_meets_itself_is_ones_own",),
+    ),
+    Mutant(
+        "a killed worker's message comes back after the deadline",
+        "worker.py",
+        "bench.queue.hide(receipt, int(tool.timeout + GRACE) + 1)",
+        "bench.queue.hide(receipt, 210)",
+        (f"{CRASHES}::test_crash[C7-once-none]",),
+    ),
+    # The fence, the intent and the commit.
+    Mutant(
+        "the fence lets another owner in",
+        "toolcalls.py",
+        '_FENCE = "#state = :running AND #owner = :owner AND #attempt = :attempt"',
+        '_FENCE = "#state = :running AND #attempt = :attempt"',
+        (f"{GUARDS}::test_a_stranger_neither_begins_nor_releases_nor_commits",),
+        daily=True,
+    ),
+    Mutant(
+        "the fence lets another attempt in",
+        "toolcalls.py",
+        '_FENCE = "#state = :running AND #owner = :owner AND #attempt = :attempt"',
+        '_FENCE = "#state = :running AND #owner = :owner"',
+        (f"{GUARDS}::test_a_stranger_neither_begins_nor_releases_nor_commits",),
+    ),
+    Mutant(
+        "the fence lets the past in",
+        "toolcalls.py",
+        '_FENCE = "#state = :running AND #owner = :owner AND #attempt = :attempt"',
+        '_FENCE = "#owner = :owner AND #attempt = :attempt"',
+        (f"{GUARDS}::test_what_is_over_is_neither_begun_nor_released_nor_committed_again",),
+    ),
+    Mutant(
+        "the intent is not recorded",
+        "worker.py",
+        "    if not toolcalls.begin(bench.store, row):\n        return None\n",
+        "",
+        (f"{CRASHES}::test_crash[C9-once-none]",),
+        daily=True,
+    ),
+    Mutant(
+        "the intent may fail",
+        "worker.py",
+        "    if not toolcalls.begin(bench.store, row):\n        return None\n",
+        "    toolcalls.begin(bench.store, row)\n",
+        (f"{GUARDS}::test_a_worker_that_lost_the_call_before_it_began_does_not_act",),
+    ),
+    Mutant(
+        "the commit has no fence",
+        "toolcalls.py",
+        '        change += " REMOVE #g1pk, #g1sk"\n    try:\n'
+        "        return Row.of(store.update(Update(row.key, change, _FENCE, values)))",
+        '        change += " REMOVE #g1pk, #g1sk"\n    try:\n'
+        '        return Row.of(store.update(Update(row.key, change, "", values)))',
+        (f"{CRASHES}::test_c13_the_result_of_the_later_owner_is_the_one_that_stays",),
+        daily=True,
+    ),
+    Mutant(
+        "an owner may not mend an unknown end",
+        "toolcalls.py",
+        "if stored.state is State.UNKNOWN and state is not State.UNKNOWN:",
+        "if False:",
+        (f"{CRASHES}::test_crash[C13-once-concurrent]",),
+    ),
+    Mutant(
+        "another one's outcome passes for one's own",
+        "toolcalls.py",
+        "if stored is None or (stored.owner, stored.attempt) != (row.owner, row.attempt):",
+        "if stored is None or stored.attempt != row.attempt:",
+        (f"{GUARDS}::test_what_is_over_is_neither_begun_nor_released_nor_committed_again",),
+    ),
+    Mutant(
+        "an unknown end is mended twice",
+        "toolcalls.py",
+        'condition = "#state = :unknown AND #owner = :owner AND #attempt = :attempt"',
+        'condition = "#owner = :owner AND #attempt = :attempt"',
+        (f"{GUARDS}::test_two_who_mend_an_unknown_end_at_once_do_so_once",),
+    ),
+    Mutant(
+        "what may have acted is given back as untouched",
+        "worker.py",
+        "toolcalls.release(bench.store, row, acted=True)",
+        "toolcalls.release(bench.store, row, acted=False)",
+        (f"{GUARDS}::test_a_call_that_was_given_back_after_acting_is_unknown_when_its_time_is_over",),
+    ),
+    Mutant(
+        "an end that was given away is reconciled",
+        "toolcalls.py",
+        'condition = "#state = :unknown AND #delivery IN (:none, :pending)"',
+        'condition = "#state = :unknown"',
+        (f"{GUARDS}::test_an_unknown_end_that_was_given_away_is_not_reconciled",),
+    ),
+    # Closing.
+    Mutant(
+        "closed before the deadline",
+        "toolcalls.py",
+        "((#state = :received AND #deadline <= :now) OR",
+        "(#state = :received OR",
+        (f"{GUARDS}::test_a_call_that_nobody_has_begun_is_not_closed_before_its_deadline",),
+        daily=True,
+    ),
+    Mutant(
+        "closed under a worker",
+        "toolcalls.py",
+        "OR (#state = :running AND #lease < :now AND ({over})))",
+        "OR (#state = :running AND ({over})))",
+        (f"{GUARDS}::test_a_call_under_way_is_not_closed_while_its_lease_lasts",),
+    ),
+    Mutant(
+        "closed although it may be repeated",
+        "toolcalls.py",
+        'over = "#deadline <= :now OR (#effect = :once AND #intent = :true)"',
+        'over = "#deadline <= :now OR #intent = :true"',
+        (f"{GUARDS}::test_a_call_that_may_be_repeated_is_not_closed_before_its_deadline",),
+    ),
+    Mutant(
+        "closed by what was read before an attempt",
+        "toolcalls.py",
+        '        f"#attempt = :attempt AND #intent = :seen"\n        f" AND ((',
+        '        f"#intent = :seen"\n        f" AND ((',
+        (f"{GUARDS}::test_a_call_is_not_closed_by_what_was_read_before_another_attempt",),
+    ),
+    Mutant(
+        "closed by what was read before it began",
+        "toolcalls.py",
+        '        f"#attempt = :attempt AND #intent = :seen"\n        f" AND ((',
+        '        f"#attempt = :attempt"\n        f" AND ((',
+        (f"{GUARDS}::test_a_call_is_not_closed_as_never_begun_by_what_was_read_before_it_began",),
+    ),
+    Mutant(
+        "out of the index before it is heard",
+        "toolcalls.py",
+        '    if not speak:\n        change += " REMOVE #g1pk, #g1sk"',
+        '    if True:\n        change += " REMOVE #g1pk, #g1sk"',
+        (f"{CRASHES}::test_crash[C15-keyed-none]",),
+    ),
+    # Speaking.
+    Mutant(
+        "a result is claimed by two",
+        "toolcalls.py",
+        'change, "#delivery = :pending", values)], owner)',
+        'change, "", values)], owner)',
+        (f"{GUARDS}::test_a_result_is_claimed_by_one",),
+        daily=True,
+    ),
+    Mutant(
+        "a claim to speak does not know itself",
+        "toolcalls.py",
+        'return lost.item is not None and lost.item.get("delivery_owner") == owner',
+        "return False",
+        (f"{LOST}::test_a_write_whose_answer_was_lost_is_not_a_second_one[move-arguments1-delivery-claim]",),
+    ),
+    Mutant(
+        "an ended call is spoken to",
+        "delivery.py",
+        "(#rank < :ended AND #interrupted_at = :interrupted",
+        "(#interrupted_at = :interrupted",
+        (f"{GUARDS}::test_a_call_that_ends_between_decision_and_claim_is_not_spoken_to",),
+    ),
+    Mutant(
+        "an interruption is overlooked",
+        "delivery.py",
+        "#rank < :ended AND #interrupted_at = :interrupted",
+        "#rank < :ended",
+        (f"{GUARDS}::test_a_turn_that_is_interrupted_between_decision_and_claim_is_looked_at_again",),
+        daily=True,
+    ),
+    Mutant(
+        "a speaking caller is overlooked",
+        "delivery.py",
+        '        " AND (attribute_not_exists(#caller_started_at) OR #caller_started_at = :started))"',
+        '        ")"',
+        (f"{GUARDS}::test_a_caller_who_begins_to_speak_between_decision_and_claim_is_not_interrupted",),
+    ),
+    Mutant(
+        "an expired session is believed",
+        "delivery.py",
+        "attribute_not_exists(#pk) OR #exp <= :now OR (#rank",
+        "attribute_not_exists(#pk) OR (#rank",
+        (f"{GUARDS}::test_the_session_of_an_older_call_says_nothing_about_this_one",),
+    ),
+    Mutant(
+        "an ambiguous POST is repeated",
+        "delivery.py",
+        "    except Ambiguous as error:\n        return _close(speaker, row, Delivery.UNDELIVERABLE,",
+        "    except Ambiguous as error:\n        return _close(speaker, row, Delivery.PENDING,",
+        (f"{CRASHES}::test_crash[C17-keyed-none]",),
+        daily=True,
+    ),
+    Mutant(
+        "a refused POST is repeated for ever",
+        "delivery.py",
+        "if row.delivery_tries + 1 >= MAX_TRIES:",
+        "if False:",
+        (f"{CRASHES}::test_what_vapi_answers_decides_whether_a_result_is_sent_again[C16-twice]",),
+    ),
+    Mutant(
+        "somebody else's delivery is ended",
+        "toolcalls.py",
+        '"#delivery = :claimed AND #delivery_owner = :owner" if owner',
+        '"#delivery = :claimed" if owner',
+        (f"{GUARDS}::test_a_delivery_is_ended_by_the_one_who_claimed_it",),
+    ),
+    Mutant(
+        "a delivery under way is closed",
+        "toolcalls.py",
+        'condition = "#delivery = :claimed AND #delivery_at < :before"',
+        'condition = "#delivery = :claimed"',
+        (f"{GUARDS}::test_a_delivery_under_way_is_left_to_its_owner_for_a_while",),
+    ),
+    Mutant(
+        "a delivery whose owner died is begun again",
+        "sweeper.py",
+        "if row.delivery is Delivery.PENDING:",
+        "if row.delivery in (Delivery.PENDING, Delivery.CLAIMED):",
+        (f"{CRASHES}::test_crash[C19-keyed-none]",),
+    ),
+    Mutant(
+        "a result whose ticket is lost is never spoken",
+        "sweeper.py",
+        '        broom.live_queue.send(Ticket(row.call_id, row.key.sk, due="speak"))\n        return True\n    lost',
+        "        return True\n    lost",
+        (f"{GUARDS}::test_a_result_whose_ticket_is_lost_is_found_by_the_sweeper",),
+    ),
+    Mutant(
+        "a silent addition is followed up twice",
+        "toolcalls.py",
+        "#delivery = :delivered AND attribute_not_exists(#followed_up)",
+        "#delivery = :delivered",
+        (f"{GUARDS}::test_a_result_that_was_added_in_silence_is_followed_up_once",),
+    ),
+    # After the call, and the model repeating itself.
+    Mutant(
+        "every message that ends the call moves the deadline",
+        "toolcalls.py",
+        "#state = :received AND attribute_not_exists(#released_at)",
+        "#state = :received",
+        (f"{GUARDS}::test_the_deadline_of_an_after_call_tool_starts_once",),
+    ),
+    Mutant(
+        "a repetition takes the first one's place",
+        "toolcalls.py",
+        'Put(item, "attribute_not_exists(#pk) OR #exp <= :now OR #first = :me", {"now": int(now), "me": row.key.sk})',
+        "Put(item)",
+        (f"{GUARDS}::test_the_first_of_a_repetition_keeps_its_place_until_its_window_is_over",),
+    ),
+    Mutant(
+        "two take the place of a first call that failed",
+        "toolcalls.py",
+        'store.put(Put(item, "#first = :seen", {"seen": taken["first"]}))',
+        "store.put(Put(item))",
+        ("tests/chaos/test_guards.py::test_of_two_that_take_the_place_of_a_failed_first_call_one_does",),
+    ),
+    Mutant(
+        "a first call that is not stored yet is overlooked",
+        "toolcalls.py",
+        "return load(store, key) or under_way",
+        "return load(store, key)",
+        (f"{GUARDS}::test_a_first_call_that_is_not_stored_yet_counts_as_under_way",),
+    ),
+    # Merging a call's messages.
+    Mutant(
+        "the rank falls",
+        "calls.py",
+        '"#rank < :rank", values',
+        '"attribute_exists(#pk)", values',
+        (f"{GUARDS}::test_a_status_that_arrives_late_is_old_news",),
+        daily=True,
+    ),
+    Mutant(
+        "an older time wins",
+        "calls.py",
+        'condition = f"attribute_not_exists(#{name}) OR #{name} < :at"',
+        'condition = "attribute_exists(#pk)"',
+        (f"{GUARDS}::test_an_interruption_that_arrives_late_is_old_news",),
+        daily=True,
+    ),
+    Mutant(
+        "a time from the future is believed",
+        "calls.py",
+        "    if at > (now + SKEW) * 1000:\n        return None\n",
+        "",
+        (f"{SESSION}::test_an_interruption_from_the_future_is_not_believed",),
+    ),
+    Mutant(
+        "an ended call keeps its control host",
+        "calls.py",
+        '    condition = "attribute_not_exists(#ended_at)"\n'
+        '    return _merge(store, message.call_id, sets, condition, values, settings, now, remove="control_host")',
+        '    condition = "attribute_not_exists(#ended_at)"\n'
+        "    return _merge(store, message.call_id, sets, condition, values, settings, now)",
+        (f"{SESSION}::test_an_ended_call_stays_ended_and_forgets_its_control_host",),
+    ),
+    Mutant(
+        "the end is told twice",
+        "calls.py",
+        'condition = "attribute_not_exists(#ended_at)"',
+        'condition = "attribute_exists(#pk)"',
+        (f"{GUARDS}::test_the_end_of_a_call_is_news_once",),
+    ),
+    Mutant(
+        "an utterance is written over",
+        "calls.py",
+        'store.put(Put(line, "attribute_not_exists(#pk) OR #exp <= :now", {"now": int(now)}))',
+        "store.put(Put(line))",
+        (f"{GUARDS}::test_an_utterance_is_news_once",),
+    ),
+    Mutant(
+        "an expired session is merged into",
+        "calls.py",
+        '"attribute_not_exists(#pk) OR (#exp > :now AND ({condition}))"',
+        '"attribute_not_exists(#pk) OR ({condition})"',
+        (f"{GUARDS}::test_nothing_of_an_expired_session_lives_on",),
+    ),
+    Mutant(
+        "an expired session is read",
+        "calls.py",
+        'if item is None or item["exp"] <= now:',
+        "if item is None:",
+        (f"{SESSION}::test_a_session_past_its_time_is_not_read_even_if_it_is_not_deleted_yet",),
+    ),
+    # The table and the signature.
+    Mutant(
+        "a conflict of transactions is an outage",
+        "store.py",
+        "if not (tries_left and _conflict(error)):",
+        "if True:",
+        (f"{STORE}::test_a_write_that_meets_a_transaction_is_tried_three_times_more",),
+    ),
+    Mutant(
+        "any signature fits",
+        "signatures.py",
+        "            if hmac.compare_digest(expected, candidate):\n",
+        "            if expected[:4] == candidate[:4]:\n",
+        (f"{SIGNATURES}::test_every_flipped_bit_of_a_signed_request_is_refused",),
+        daily=True,
+    ),
+    Mutant(
+        "an old request is taken",
+        "signatures.py",
+        '    if sent < now - tolerance:\n        raise SignatureRefused("timestamp_stale")\n',
+        "",
+        (f"{SIGNATURES}::test_one_unit_outside_the_window_is_refused",),
+    ),
+    Mutant(
+        "a request from the future is taken",
+        "signatures.py",
+        '    if sent > now + tolerance:\n        raise SignatureRefused("timestamp_future")\n',
+        "",
+        (f"{SIGNATURES}::test_one_unit_outside_the_window_is_refused",),
+    ),
+    Mutant(
+        "an empty secret signs",
+        "signatures.py",
+        "usable = [secret for secret in secrets if secret.value]",
+        "usable = list(secrets)",
+        (f"{SIGNATURES}::test_without_a_secret_everything_is_refused",),
+    ),
+)
+
+
+def mutated(mutant: Mutant, folder: Path) -> Path:
+    """Write the package with the guard taken out below `folder`; `Stale` where the guard is not there once."""
+    source = (PACKAGE / mutant.file).read_text()
+    if (count := source.count(mutant.old)) != 1:
+        raise Stale(f"{mutant.name}: {mutant.file} holds {count} times what it takes out, and not once")
+    shutil.copytree(PACKAGE, folder / "switchboard", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "switchboard" / mutant.file).write_text(source.replace(mutant.old, mutant.new))
+    return folder
+
+
+def processes(at_once: int) -> ProcessPoolExecutor:
+    """A fresh process for each mutant, forked from one that has loaded what the package and its tests stand on."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(FOUNDATIONS)
+    return ProcessPoolExecutor(at_once, mp_context=context, max_tasks_per_child=1)
+
+
+def verdict(mutant: Mutant, folder: Path) -> tuple[bool, str]:
+    """Run the mutant's own tests against it, in a process of their own: whether they noticed, and what they said."""
+    sys.path.insert(0, str(mutated(mutant, folder)))
+    sys.dont_write_bytecode = True
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.chdir(ROOT)
+    # A mutant may never come to its end; the package's own timer is another one.
+    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+    with redirect_stdout(StringIO()) as said:
+        code = pytest.main([*OPTIONS, *mutant.tests])
+    loaded = sys.modules["switchboard"].__file__ or ""
+    return code == pytest.ExitCode.TESTS_FAILED and loaded.startswith(str(folder)), said.getvalue()
