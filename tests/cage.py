@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 CANARY = re.compile(r"canary(\d{5})x")
+ARGUMENTS = ("arguments.", "parameters.")
 # Texts without which nothing would be understood. They say what kind of thing a message is, and nothing about anybody.
 STRUCTURE = {"type", "status", "role", "transcriptType", "phoneCallProviderId", "callSid", "provider"}
 
@@ -38,7 +39,8 @@ class Cage:
         if isinstance(value, dict):
             inside = f"{place}." if place else ""
             made = {name: self.planted(entry, inside + name) for name, entry in value.items()}
-            return made | {"unpublished": self.canary(f"{inside}unpublished")}
+            # A tool refuses arguments that it does not know, and then nothing of them would be kept anywhere.
+            return made if inside.endswith(ARGUMENTS) else made | {"unpublished": self.canary(f"{inside}unpublished")}
         if isinstance(value, list):
             return [self.planted(entry, f"{place}[]") for entry in value]
         return self._text(value, place) if isinstance(value, str) else value

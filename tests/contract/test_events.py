@@ -68,7 +68,20 @@ class Backend:
             TableName=self.table,
             BillingMode="PAY_PER_REQUEST",
             KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys.items()],
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in keys],
+            AttributeDefinitions=[
+                *({"AttributeName": name, "AttributeType": "S"} for name in (*keys, "g1pk")),
+                {"AttributeName": "g1sk", "AttributeType": "N"},
+            ],
+            GlobalSecondaryIndexes=[
+                {
+                    "IndexName": "open",
+                    "KeySchema": [
+                        {"AttributeName": "g1pk", "KeyType": "HASH"},
+                        {"AttributeName": "g1sk", "KeyType": "RANGE"},
+                    ],
+                    "Projection": {"ProjectionType": "KEYS_ONLY"},
+                }
+            ],
         )
 
     def _create_queue(self, url: str) -> str:

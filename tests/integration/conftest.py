@@ -1,6 +1,8 @@
 """One table, two queues and the secrets on moto, made as the template makes them; everything else is the real code."""
 
 import json
+import logging
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple
 
@@ -10,7 +12,7 @@ import pytest
 from moto import mock_aws
 
 from devkit import development
-from switchboard import signatures
+from switchboard import signatures, telemetry
 from switchboard.delivery import Speaker
 from switchboard.desk import Agent, Caller, Desk
 from switchboard.messages import Assistant, Decision, Message
@@ -45,6 +47,37 @@ class Wire:
         """What was sent since the last look."""
         seen, self.operations = self.operations, []
         return seen
+
+
+# What no line of any log may hold, whichever test writes it: a phone number, or a secret of this stack.
+NUMBER = re.compile(r"\+[1-9][0-9]{6,14}\b")
+
+
+class Listener(logging.Handler):
+    """Keeps every line that was logged, as the functions write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one line."""
+        self.lines.append(self.format(record))
+
+
+@pytest.fixture(autouse=True)
+def discreet_logs() -> Iterator[None]:
+    """Fails every test that makes the package log a phone number or a secret."""
+    powertools = telemetry.logger.registered_handler
+    listener = Listener()
+    listener.setFormatter(powertools.formatter)
+    logger = logging.getLogger(telemetry.logger.name)
+    logger.addHandler(listener)
+    yield
+    logger.removeHandler(listener)
+    secrets = development.SECRETS.values()
+    indiscreet = [line for line in listener.lines if NUMBER.search(line) or any(secret in line for secret in secrets)]
+    assert indiscreet == []
 
 
 class Aws(NamedTuple):

@@ -212,6 +212,7 @@ def test_the_agent_may_put_a_caller_through_without_an_assistant(house: House, v
     [
         ("+15550100001", {"number": "+15550100001"}),
         ("anonymous", {"number": "anonymous", "numberE164CheckEnabled": False}),
+        ("+15550100001;ext=2", {"number": "+15550100001;ext=2", "numberE164CheckEnabled": False}),
         ("", {"number": "anonymous", "numberE164CheckEnabled": False}),
         ("sip:" + "a" * 60, {"number": "sip:" + "a" * 36, "numberE164CheckEnabled": False}),
     ],
@@ -249,6 +250,19 @@ def test_a_table_that_hangs_after_vapi_has_answered_does_not_keep_the_caller_wai
 
     assert phone.answer_call(house.exchange, event())["body"] == TWIML
     assert time.monotonic() - began < 3
+
+
+def test_the_agents_overrides_keep_their_own_metadata_beside_the_call_sid(house: House, vapis: Vapis) -> None:
+    exchange = with_agent(house, lambda _: Assistant(id="a", overrides={"metadata": {"tenant": "t-1"}}))
+    phone.answer_call(exchange, event())
+
+    assert vapis.requests[0][1]["assistantOverrides"]["metadata"] == {"tenant": "t-1", "callSid": CALL_SID}
+
+
+def test_an_answer_of_vapi_without_a_monitor_still_connects_the_caller(house: House, vapis: Vapis) -> None:
+    vapis.answer = created(monitor=None)
+
+    assert phone.answer_call(house.exchange, event())["body"] == TWIML
 
 
 def test_a_repeat_after_the_agents_refusal_hears_the_refusal_again(house: House) -> None:

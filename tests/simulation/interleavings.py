@@ -66,7 +66,8 @@ class Situation:
         table = tuple((key, repr(sorted(item.items()))) for key, item in sorted(self.table.items()))
         alive = tuple(sorted((one.name, one.ticket or (), one.seen) for one in self.alive))
         heard = len(self.rules.effects), tuple(self.rules.heard), tuple(self.rules.reminded)
-        rest = self.time, self.trouble, self.interrupted, self.switches, self.at_it
+        at_it = self.at_it if any(one.name == self.at_it for one in self.alive) else ""
+        rest = self.time, self.trouble, self.interrupted, self.switches, at_it
         return table, tuple(sorted(self.tickets)), alive, heard, rest
 
     def switched(self, name: str) -> "Situation":
@@ -147,8 +148,6 @@ class Model:
                 ends.append(number)
             try:
                 for what, then in self._next(situation):
-                    if then.switches > self._switches:
-                        continue
                     steps += 1
                     key = then.key()
                     if key not in numbers:
@@ -174,6 +173,10 @@ class Model:
                 yield f"{one.name} is killed", replace(now, alive=rest, tickets=now.tickets + back, trouble=False)
                 if one.wants == "post" or one.wants.endswith("acts"):
                     yield f"{one.name}: {one.wants}, reply lost", self._step(then, one, lost=True)
+        if now.time + 1 < len(TIMES):
+            yield f"{TIMES[now.time + 1]} s", replace(now, time=now.time + 1)
+        if now.switched("somebody new").switches > self._switches:
+            return
         slots = [slot for slot in WORKERS if not any(one.name.startswith(slot) for one in now.alive)]
         for ticket in set(now.tickets) if slots else ():
             # A name is never used twice by those that come to own anything.
@@ -186,8 +189,6 @@ class Model:
         if not now.interrupted:
             begun = replace(now.switched("caller"), interrupted=True)
             yield "the caller interrupts", self._begin(begun, Alive("caller", None, (), (), "", 0))
-        if now.time + 1 < len(TIMES):
-            yield f"{TIMES[now.time + 1]} s", replace(now, time=now.time + 1)
 
     def _due(self, now: Situation) -> bool:
         return int(now.row().get("g1sk", NOW * 2)) <= NOW + TIMES[now.time]
@@ -262,7 +263,8 @@ class Model:
 
     def send(self, lane: str, ticket: Ticket, delay: int) -> None:
         """Whatever its delay, it may be handed out at any time from now on."""
-        if ticket not in self._tickets:
+        # Whether the assistant speaks about what it was told in silence is no matter of the row.
+        if ticket not in self._tickets and ticket.due != "follow":
             self._tickets.append(ticket)
 
     def hide(self, receipt: str, seconds: int) -> None:

@@ -158,3 +158,25 @@ def arguments(*given: str) -> Any:
     parser = argparse.ArgumentParser()
     corpus.arguments(parser)
     return parser.parse_args(given)
+
+
+@pytest.mark.parametrize(
+    ("body", "expect", "status", "fault"),
+    [
+        (b"{}", "not_json", 400, ""),
+        (b"{}", "not_json", 401, "answered 401, not 400 (not_json)"),
+        # A gateway may have replaced what is no text.
+        (b"\xff", "not_json", 401, ""),
+        (b"\xff", "not_json", 200, "answered 200, not 400 (not_json)"),
+        (b"{}", "body_too_large", 413, ""),
+        (b"{}", "accepted", 200, "said b'more'"),
+        (b"{}", "accepted", 503, "answered 503, not 200 (accepted)"),
+    ],
+)
+def test_an_answer_is_judged_by_its_status_and_then_by_its_body(
+    body: bytes, expect: str, status: int, fault: str
+) -> None:
+    hang = next(corpus_requests.requests("control_urls", Keys(), lambda: 0))
+    request = hang._replace(corpus="bodies", body=body, expect=expect)
+
+    assert request.fault(status, b"more") == fault

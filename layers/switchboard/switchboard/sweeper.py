@@ -5,13 +5,13 @@ no tool and says nothing itself: it closes what is over, and has the live worker
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from switchboard import toolcalls
 from switchboard.errors import Unavailable
 from switchboard.queue import Queue, Ticket
-from switchboard.store import Store
+from switchboard.store import Key, Store
 from switchboard.telemetry import Count, count, log, warn
 from switchboard.toolcalls import OPEN_SHARDS, Delivery, Row, State
 from switchboard.worker import EXPIRED_WORDS, UNKNOWN_WORDS
@@ -30,16 +30,23 @@ class Broom(NamedTuple):
 def sweep(broom: Broom) -> int:
     """Go through everything that is due and unfinished; returns how many tool calls were moved on."""
     moved = 0
-    for shard in range(OPEN_SHARDS):
-        for key in toolcalls.unfinished(broom.store, shard, broom.clock()):
+    for key in _due(broom):
+        try:
             row = toolcalls.load(broom.store, key)
-            try:
-                moved += bool(row and _tend(broom, row))
-            except Unavailable as error:
-                # One that cannot be moved now must not keep the others waiting; the next minute sees it again.
-                warn("not swept", call_id=row.call_id if row else "", code=str(error))
+            moved += bool(row and _tend(broom, row))
+        except Unavailable as error:
+            # One that cannot be moved now must not keep the others waiting; the next minute sees it again.
+            warn("not swept", call_id=key.pk.removeprefix("CALL#"), code=str(error))
     log("swept", count=moved)
     return moved
+
+
+def _due(broom: Broom) -> Iterator[Key]:
+    for shard in range(OPEN_SHARDS):
+        try:
+            yield from toolcalls.unfinished(broom.store, shard, broom.clock())
+        except Unavailable as error:
+            warn("not looked at", code=str(error))
 
 
 def _tend(broom: Broom, row: Row) -> bool:
