@@ -54,7 +54,8 @@ lint: checks ## check style, types and the template
 build: setup ## build the functions and layers into .aws-sam
 	@printf 'sam build ...\n'
 	@sam build --cached --parallel --parameter-overrides Architecture=$(ARCHITECTURE) >.local/logs/build.log 2>&1 || \
-		{ tail -n 20 .local/logs/build.log; printf 'sam build failed; all that it said is in .local/logs/build.log\n'; exit 1; } >&2
+		{ printf 'sam build failed: %s (log: .local/logs/build.log)\n' \
+			"$$(grep -m 1 -E '[A-Z][A-Za-z]*Error|ERROR|error:' .local/logs/build.log || tail -n 1 .local/logs/build.log)"; exit 1; } >&2
 
 .PHONY: setup
 setup: ## install what the other targets need, below .venv and .local

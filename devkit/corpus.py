@@ -86,8 +86,8 @@ def _play(client: httpx.Client, host: str, name: str, keys: Keys) -> int:
         raise UserError(f"cannot sign: {error}") from error
     except httpx.TransportError as error:
         raise UserError(f"the server does not answer ({type(error).__name__})") from error
-    summary = ", ".join(f"{count} of {what}" for what, count in sorted(told.items()))
-    sys.stdout.write(f"{name:<13}{sum(told.values()):>5}  {summary}; {wrong} wrong\n")
+    summary = ", ".join(f"{what}: {count}" for what, count in sorted(told.items()))
+    sys.stdout.write(f"{name:<13}{told.total():>5}  {summary}; {wrong} wrong\n")
     return wrong
 
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from devkit import bootstrap, development, facts, processes
 from devkit.errors import UserError
 
 TEMPLATE = Path(".aws-sam/build/template.yaml")
-TAIL_LINES = 20
+ERROR = re.compile(r"\b(?:[A-Z]\w*Error|ERROR|error)\b:? ")
 ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -64,18 +65,19 @@ def deploy(root: Path, endpoint: str, parameters: Mapping[str, str], log: Path) 
         return
     if reasons := _failures(endpoint):
         raise UserError(f"sam deploy failed: {'; '.join(reasons)} (log: {log})")
-    raise UserError(f"sam deploy failed; the end of {log}:\n{tail(log)}")
+    raise UserError(f"sam deploy failed: {reason(log)} (log: {log})")
 
 
 def require_success(process: subprocess.Popen[bytes], what: str, log: Path) -> None:
     """Wait for a tool; `UserError` with the end of its log if it failed."""
     if code := processes.finish(process):
-        raise UserError(f"{what} failed (exit code {code}); the end of {log}:\n{tail(log)}")
+        raise UserError(f"{what} failed (exit code {code}): {reason(log)} (log: {log})")
 
 
-def tail(log: Path) -> str:
-    """The last lines of a log."""
-    return "\n".join(log.read_text(errors="replace").rstrip().splitlines()[-TAIL_LINES:])
+def reason(log: Path) -> str:
+    """The one line of a log that most likely says why: the first that names an error, else the last."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return next((line for line in lines if ERROR.search(line)), lines[-1] if lines else "it said nothing")
 
 
 def _run(root: Path, arguments: list[str], endpoint: str, log: Path) -> subprocess.Popen[bytes]:

@@ -193,7 +193,7 @@ class Stack:
         deadline = time.monotonic() + READY_SECONDS
         while not ready():
             if process and process.poll() is not None:
-                raise UserError(f"could not start ({name}); the end of its log:\n{sam.tail(self._log(name))}")
+                raise UserError(f"could not start ({name}): {sam.reason(self._log(name))} (log: {self._log(name)})")
             if time.monotonic() > deadline:
                 raise UserError(f"could not start ({name}) within {READY_SECONDS} s; its log is {self._log(name)}")
             time.sleep(0.05)

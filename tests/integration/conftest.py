@@ -64,6 +64,11 @@ class Listener(logging.Handler):
         """Keep one line."""
         self.lines.append(self.format(record))
 
+    def indiscreet(self) -> list[str]:
+        """The lines that say what no line may say."""
+        secrets = development.SECRETS.values()
+        return [line for line in self.lines if NUMBER.search(line) or any(secret in line for secret in secrets)]
+
 
 @pytest.fixture(autouse=True)
 def discreet_logs() -> Iterator[None]:
@@ -75,9 +80,7 @@ def discreet_logs() -> Iterator[None]:
     logger.addHandler(listener)
     yield
     logger.removeHandler(listener)
-    secrets = development.SECRETS.values()
-    indiscreet = [line for line in listener.lines if NUMBER.search(line) or any(secret in line for secret in secrets)]
-    assert indiscreet == []
+    assert listener.indiscreet() == []
 
 
 class Aws(NamedTuple):

@@ -9,6 +9,7 @@ import base64
 import copy
 import importlib.util
 import json
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +33,7 @@ from switchboard.tools import Toolbox
 from tests import recorded
 from tests.cage import Cage, Found
 from tests.conftest import NOW
-from tests.integration.conftest import Aws, House, Ledger, Vapis, _create
+from tests.integration.conftest import Aws, House, Ledger, Listener, Vapis, _create
 from tests.integration.test_leaks import Written
 from tests.integration.test_phone import event as phone_event
 
@@ -399,3 +400,14 @@ def test_no_function_leaves_more_of_an_event_than_is_on_the_list(
     assert len(cage.places) > 1000
     assert len(outside.sent) >= 3
     check(seen(cage, deployed.aws, deployed.table, outside, written), ALLOWED_OF_EVENTS)
+
+
+@pytest.mark.parametrize("text", [recorded.CALLER, *development.SECRETS.values()])
+def test_the_logs_of_every_other_test_are_searched_too(text: str) -> None:
+    logger = logging.getLogger(telemetry.logger.name)
+    [listener] = [handler for handler in logger.handlers if isinstance(handler, Listener)]
+    telemetry.log("something happened", call_id="c-1", code=f"{text}.")
+
+    [line] = listener.indiscreet()
+    assert text in line
+    listener.lines.clear()

@@ -278,6 +278,26 @@ def lives(bare: Bare, steps: list[tuple[int | None, int]], deletes: bool) -> tup
     return answers, rest(backend.store.living(bare.clock())), sorted(bare.ledger.effects)
 
 
+KINDS = [body["type"] for body in recorded.messages(NOW)]
+SENDS = next(n for n, body in enumerate(recorded.messages(NOW)) if '"send"' in json.dumps(body.get("toolCallList", "")))
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        # The same utterance again, when its line has expired.
+        [(KINDS.index("transcript") + 1, 0), (KINDS.index("transcript") + 1, 25 * HOUR)],
+        # A result for a call whose session has expired.
+        [(KINDS.index("status-update"), 0), (KINDS.index("tool-calls"), 40 * HOUR)],
+        # The end of a call whose tool calls have expired: what was to be done after it is not done.
+        [(SENDS, 0), (KINDS.index("end-of-call-report"), 40 * HOUR)],
+    ],
+    ids=["utterance", "session", "tool call"],
+)
+def test_what_has_expired_counts_no_more(bare: Bare, steps: list[tuple[int | None, int]]) -> None:
+    assert lives(bare, steps, deletes=False) == lives(bare, steps, deletes=True)
+
+
 def nobody_can_tell(bare: Bare, number: int, seed: int) -> None:
     """Deleting what has expired, or not, changes nothing that anybody sees."""
 

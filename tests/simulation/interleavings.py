@@ -2,6 +2,8 @@
 
 One tool call, its ticket handed out twice, two workers, the sweeper, an interruption that is followed by words, time that
 may pass between any two steps, and one trouble anywhere: a process killed, or the reply of the tool or of Vapi lost.
+
+What is bounded is how often one process is left for another while it could go on; killed and waiting ones do not count.
 """
 
 from collections import deque
@@ -30,8 +32,11 @@ from tests.simulation.toolbox import toolbox
 
 CALL = "c0ffee00-0000-4000-8000-000000000a11"
 KEY = Key(f"CALL#{CALL}", "TOOL#call_1")
+SAID = 2  # an interruption, and then words
+WORDS = "No, I would rather have it on Thursday."
 RUN = Ticket(CALL, KEY.sk)
-TIMES = (0.0, 5.0, 61.0, 80.0)  # a lease of four seconds is over, the deadline is, and the time to speak is
+LEASE = 5.0  # seconds; then a lease of four is over
+DEADLINE = 80.0  # seconds; then it is over, and the time to speak is, too
 WORKERS = ("A", "B")
 TOOLS = {"once": "pay", "keyed": "move", "read": "search"}
 
@@ -57,7 +62,7 @@ class Situation:
     rules: Rules
     time: int = 0
     trouble: bool = True
-    interrupted: bool = False
+    said: int = 0
     switches: int = 0
     at_it: str = ""
 
@@ -67,7 +72,7 @@ class Situation:
         alive = tuple(sorted((one.name, one.ticket or (), one.seen) for one in self.alive))
         heard = len(self.rules.effects), tuple(self.rules.heard), tuple(self.rules.reminded)
         at_it = self.at_it if any(one.name == self.at_it for one in self.alive) else ""
-        rest = self.time, self.trouble, self.interrupted, self.switches, at_it
+        rest = self.time, self.trouble, self.said, self.switches, at_it
         return table, tuple(sorted(self.tickets)), alive, heard, rest
 
     def switched(self, name: str) -> "Situation":
@@ -97,10 +102,18 @@ class Model:
     """The code, and an outside that is whatever the situation says."""
 
     def __init__(
-        self, effect: str, switches: int, weaken: Callable[[Write], Write] = lambda write: write
+        self,
+        effect: str,
+        switches: int,
+        *,
+        interruption: bool = True,
+        times: tuple[float, ...] = (LEASE, DEADLINE),
+        weaken: Callable[[Write], Write] = lambda write: write,
     ) -> None:
         self.now = NOW
         self._switches = switches
+        self._interruption = interruption
+        self._times = 0.0, *times
         self._weaken = weaken
         self._rules = Rules()
         self._settings = Settings.from_env(ENVIRONMENT)
@@ -131,7 +144,7 @@ class Model:
         )
         toolcalls.accept(memory, row, NOW, 24)
         calls.record_status(memory, self._said("status-update", status="in-progress"), self._settings, NOW)
-        return Situation(memory.table, (RUN, RUN), (), Rules())
+        return Situation(memory.table, (RUN, RUN), (), Rules(), said=0 if self._interruption else SAID)
 
     def explore(self) -> Found:
         """Look at every situation that can come about; `Violation`, with the way there, if one breaks a rule."""
@@ -173,8 +186,8 @@ class Model:
                 yield f"{one.name} is killed", replace(now, alive=rest, tickets=now.tickets + back, trouble=False)
                 if one.wants == "post" or one.wants.endswith("acts"):
                     yield f"{one.name}: {one.wants}, reply lost", self._step(then, one, lost=True)
-        if now.time + 1 < len(TIMES):
-            yield f"{TIMES[now.time + 1]} s", replace(now, time=now.time + 1)
+        if now.time + 1 < len(self._times):
+            yield f"{self._times[now.time + 1]} s", replace(now, time=now.time + 1)
         if now.switched("somebody new").switches > self._switches:
             return
         slots = [slot for slot in WORKERS if not any(one.name.startswith(slot) for one in now.alive)]
@@ -186,12 +199,12 @@ class Model:
             yield f"{name} takes {ticket.due}", self._begin(begun, Alive(name, ticket, (), (), "", 0))
         if not any(one.name == "sweeper" for one in now.alive) and self._due(now):
             yield "the sweeper begins", self._begin(now.switched("sweeper"), Alive("sweeper", None, (), (), "", 0))
-        if not now.interrupted:
-            begun = replace(now.switched("caller"), interrupted=True)
-            yield "the caller interrupts", self._begin(begun, Alive("caller", None, (), (), "", 0))
+        if now.said < SAID:
+            begun = replace(now.switched("caller"), said=now.said + 1)
+            yield f"the caller says {now.said}", self._begin(begun, Alive(f"caller {now.said}", None, (), (), "", 0))
 
     def _due(self, now: Situation) -> bool:
-        return int(now.row().get("g1sk", NOW * 2)) <= NOW + TIMES[now.time]
+        return int(now.row().get("g1sk", NOW * 2)) <= NOW + self._times[now.time]
 
     def _begin(self, now: Situation, one: Alive) -> Situation:
         """Beginning is the first look at the table: before it nothing can be told from not having begun."""
@@ -208,7 +221,7 @@ class Model:
         return then
 
     def _advance(self, now: Situation, one: Alive, *, granted: bool) -> Situation:
-        self.now = NOW + TIMES[now.time]
+        self.now = NOW + self._times[now.time]
         self._rules = now.rules.copy()
         self._tickets = list(now.tickets)
         self._table.memory = Watched(lambda: self._rules, self._weaken)
@@ -230,14 +243,18 @@ class Model:
     def _body(self, one: Alive) -> Callable[[], Any]:
         if one.ticket:
             return partial(worker.work, self._bench, one.ticket, "receipt", lambda: 35.0)
-        return self._interrupt if one.name == "caller" else partial(sweeper.sweep, self._broom)
+        said = {"caller 0": self._interrupt, "caller 1": self._go_on}
+        return said.get(one.name) or partial(sweeper.sweep, self._broom)
 
     def _interrupt(self) -> None:
-        """The caller speaks over the turn, and then wants something else."""
-        now = process.clock()
-        calls.record_interruption(self._table, self._said("user-interrupted", at=1), self._settings, now)
-        words = self._said("transcript", at=2, role="user", transcript="No, I would rather have it on Thursday.")
-        calls.record_transcript(self._table, words, self._settings, now)
+        """The caller speaks over the turn."""
+        interruption = self._said("user-interrupted", at=1)
+        calls.record_interruption(self._table, interruption, self._settings, process.clock())
+
+    def _go_on(self) -> None:
+        """And then wants something else."""
+        words = self._said("transcript", at=2, role="user", transcriptType="final", transcript=WORDS)
+        calls.record_transcript(self._table, words, self._settings, process.clock())
 
     def _said(self, kind: str, at: float = 0, **fields: Any) -> Message:
         return Message({"type": kind, "timestamp": int((NOW + at) * 1000), "call": {"id": CALL}, **fields})
@@ -273,9 +290,9 @@ class Model:
 
 def _alone(now: Situation, wants: str) -> bool:
     """Whether a step neither sees nor changes what any other can: then it need not wait for them."""
-    quiet = now.interrupted and all(one.name != "caller" for one in now.alive)
     about_the_caller = wants in ("table get META", "table query TOOL#", "table query TR#")
-    return wants.startswith("queue hide") or wants.endswith("returns") or (quiet and about_the_caller)
+    said = now.said == SAID and about_the_caller
+    return wants.startswith("queue hide") or wants.endswith("returns") or said
 
 
 def _without[T](some: tuple[T, ...], one: T) -> tuple[T, ...]:
@@ -304,5 +321,3 @@ def _reaching(before: list[list[int]], ends: list[int]) -> set[int]:
         reaching.update(new)
         ahead += new
     return reaching
-
-

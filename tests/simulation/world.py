@@ -313,7 +313,8 @@ class World:
                 error = Overrun()
         row = self._row(call)
         # An inline look-up is recorded when it is done, so a conflict is noticed only then; it has changed nothing.
-        if row and (row.lane, row.effect) != ("inline", "read"):
+        inline = not made.subject
+        if row and not (inline and row.effect == "read"):
             self.rules.acted(row, what)
         self._acting[made.name] = self.now, error
 
