@@ -53,6 +53,7 @@ HOW = {
     "switchboard doctor --local captured.txt": "tests/local/test_doctor.py; tests/unit/test_doctor.py",
     "switchboard call 5c0ffee0-0000-4000-8000-000000000001": "tests/integration/test_story.py; the id is made up",
     "switchboard call CA00000000000000000000000000000000 --json": "tests/integration/test_story.py; the id is made up",
+    "python -m tests.benchmarks.front_door": "tests/unit/test_benchmarks.py",
     "switchboard dlq list": "tests/integration/test_dlq.py",
     "switchboard dlq redrive --lane live": "tests/integration/test_dlq.py",
     "switchboard invoke VapiWebhookFunction events/vapi_webhook/tool_call.json -n events/env.json": (
