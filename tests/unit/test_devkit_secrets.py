@@ -292,7 +292,7 @@ def test_the_old_value_is_kept_for_an_hour_at_least(
 def test_hours_may_be_chosen(ssm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     secrets.put(ssm, "switchboard", "vapi-webhook", "old", now=datetime.now(UTC))
     give(monkeypatch, VALUE)
-    before = datetime.now(UTC).timestamp()
+    before = int(datetime.now(UTC).timestamp())  # whole seconds are stored
 
     assert cli.main(["secrets", "rotate", "vapi-webhook", "--keep-hours", "2"]) == 0
     assert 0 <= stored(ssm)[0]["not_after"] - before - 2 * 3600 <= 60
