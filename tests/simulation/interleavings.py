@@ -270,7 +270,7 @@ class Model:
 
     def reconciled(self, call: Call) -> str | None:
         """Nobody can be asked."""
-        raise NotImplementedError
+        raise ConnectionError
 
     def hear(self, words: str, triggered: bool) -> None:
         """Vapi hears it."""
