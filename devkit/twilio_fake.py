@@ -12,8 +12,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Any, NamedTuple
-from urllib.parse import urlencode, urlsplit
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 
@@ -27,7 +27,7 @@ XML_TYPES = ("text/xml", "application/xml", "text/html", "text/plain")
 TERMINAL = ("completed", "busy", "failed", "no-answer", "canceled")
 # Verbs that keep the caller: the document goes on only when they end, and the fake lets the player say when.
 KEEPING = ("Connect", "Dial", "Enqueue", "Record", "Gather", "Redirect")
-VERBS = ("Say", "Play", "Pause", "Hangup", "Reject", *KEEPING)
+VERBS = ("Say", "Play", "Pause", "Hangup", "Reject", "Leave", *KEEPING)
 _CALL_PATH = re.compile(r"/2010-04-01/Accounts/(?P<account>AC[0-9a-f]{32})/Calls/(?P<sid>CA[0-9a-f]{32})\.json")
 
 
@@ -37,6 +37,19 @@ class ApplicationError(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
+
+
+class NoAnswer(Exception):
+    """A REST request gets no answer, whether it was done or not."""
+
+
+class Rest(Protocol):
+    """What answers for calls that are played elsewhere: `devkit.exchange.Exchange`."""
+
+    def rest(
+        self, method: str, path: str, basic: tuple[str, str], pairs: list[tuple[str, str]]
+    ) -> tuple[int, dict[str, Any]]:
+        """Answer a request with a status and JSON; `NoAnswer` where none comes."""
 
 
 class Verb(NamedTuple):
@@ -112,6 +125,49 @@ def follow(verbs: list[Verb]) -> Line:
     return Line(tuple(heard), None)
 
 
+def voice_fields(
+    sid: str, account: str, caller: str, dialled: str, status: str, direction: str = "inbound"
+) -> list[tuple[str, str]]:
+    """The form that Twilio posts with every webhook of a leg. Blank values are usual, and they are signed."""
+    place = {"City": "", "State": "CA", "Zip": "", "Country": "US"}
+    pairs = [
+        ("AccountSid", account),
+        ("ApiVersion", "2010-04-01"),
+        ("CallSid", sid),
+        ("CallStatus", status),
+        ("Direction", direction),
+    ]
+    if direction == "inbound":
+        pairs += [("CallToken", '{"parentCallInfoToken":"development"}'), ("StirVerstat", "TN-Validation-Passed-A")]
+    for role, number in (("From", caller), ("Caller", caller), ("To", dialled), ("Called", dialled)):
+        pairs.append((role, number))
+        pairs += [(role + part, value) for part, value in place.items()]
+    return sorted(pairs)
+
+
+def ending_fields(status: str, seconds: int, sequence: int, at: float) -> list[tuple[str, str]]:
+    """What a status callback says besides; how long the call took only when it is over. `at` is epoch seconds."""
+    over = [("CallDuration", str(seconds)), ("SipResponseCode", "200" if status == "completed" else "487")]
+    billed = [("Duration", str(-(-seconds // 60)))]
+    return [
+        *(over if status in TERMINAL else []),
+        *(billed if status == "completed" else []),
+        ("Timestamp", format_datetime(datetime.fromtimestamp(at, UTC))),
+        ("CallbackSource", "call-progress-events"),
+        ("SequenceNumber", str(sequence)),
+    ]
+
+
+def webhook_headers(url: str, fields: list[tuple[str, str]], token: str, idempotency: str) -> dict[str, str]:
+    """The headers of a webhook: a real signature over `url`, and the token that its retries share."""
+    return {
+        "content-type": "application/x-www-form-urlencoded; charset=UTF-8",
+        "x-twilio-signature": sign_twilio(url, fields, token),
+        "i-twilio-idempotency-token": idempotency,
+        "user-agent": "TwilioProxy/1.1",
+    }
+
+
 class PhoneLeg:
     """One inbound call as Twilio sees it. `post(path, form, headers)` carries a webhook to the backend."""
 
@@ -154,14 +210,7 @@ class PhoneLeg:
         """End the leg and tell the backend, as the number's status callback does: once, at the end."""
         self.status = status
         seconds = max(0, round(self._clock() - self._answered_at)) if self._answered_at else 0
-        ending = [
-            ("CallDuration", str(seconds)),
-            ("Duration", str(-(-seconds // 60))),
-            ("SipResponseCode", "200"),
-            ("Timestamp", format_datetime(datetime.fromtimestamp(self._clock(), UTC))),
-            ("CallbackSource", "call-progress-events"),
-            ("SequenceNumber", str(self._sequence)),
-        ]
+        ending = ending_fields(status, seconds, self._sequence, self._clock())
         self._sequence += 1
         return self._send(path, self.fields() + ending)
 
@@ -171,39 +220,16 @@ class PhoneLeg:
 
     def fields(self) -> list[tuple[str, str]]:
         """The form that Twilio posts with every webhook of a leg. Blank values are usual, and they are signed."""
-        place = {"City": "", "State": "CA", "Zip": "", "Country": "US"}
-        pairs = [
-            ("AccountSid", self.account),
-            ("ApiVersion", "2010-04-01"),
-            ("CallSid", self.sid),
-            ("CallStatus", self.status),
-            ("CallToken", '{"parentCallInfoToken":"development"}'),
-            ("Direction", "inbound"),
-            ("StirVerstat", "TN-Validation-Passed-A"),
-        ]
-        for role, number in (
-            ("From", self._caller),
-            ("Caller", self._caller),
-            ("To", self._dialled),
-            ("Called", self._dialled),
-        ):
-            pairs.append((role, number))
-            pairs += [(role + part, value) for part, value in place.items()]
-        return sorted(pairs)
+        return voice_fields(self.sid, self.account, self._caller, self._dialled, self.status)
 
     def _send(self, path: str, fields: list[tuple[str, str]]) -> httpx.Response:
-        headers = {
-            "content-type": "application/x-www-form-urlencoded; charset=UTF-8",
-            "x-twilio-signature": sign_twilio(self._public_url + path, fields, self._token),
-            "i-twilio-idempotency-token": secrets.token_hex(18),
-            "user-agent": "TwilioProxy/1.1",
-        }
+        headers = webhook_headers(self._public_url + path, fields, self._token, secrets.token_hex(18))
         self._last = (path, urlencode(fields).encode(), headers)
         return self.repeat()
 
 
 class TwilioFake(Loopback):
-    """Twilio's REST API for live calls. A leg must be made known at the door before it can be changed."""
+    """Twilio's REST API for live calls: for those of `exchange`, and for legs that were made known at the door."""
 
     def __init__(
         self,
@@ -211,8 +237,10 @@ class TwilioFake(Loopback):
         *,
         account: str = development.TWILIO_ACCOUNT_SID,
         token: str = development.TWILIO_AUTH_TOKEN,
+        exchange: Rest | None = None,
     ) -> None:
         super().__init__(port)
+        self.exchange = exchange
         self.account = account
         self.token = token
         self.legs: dict[str, dict[str, str]] = {}
@@ -222,12 +250,21 @@ class TwilioFake(Loopback):
         if request.path.startswith(DOOR):
             return self._door(request)
         match = _CALL_PATH.fullmatch(request.path)
+        if self.exchange and not (match and match["sid"] in self.legs):
+            return self._ask_exchange(self.exchange, request)
         if request.basic != (self.account, self.token) or (match and match["account"] != self.account):
             return _error(401, 20003, "Authenticate")
         leg = self.legs.get(match["sid"]) if match else None
         if leg is None or request.method not in ("GET", "POST"):
             return _error(404, 20404, "The requested resource was not found")
         return self._change(leg, request.form()) if request.method == "POST" else Answer(200, leg)
+
+    def _ask_exchange(self, exchange: Rest, request: Request) -> Answer:
+        pairs = parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)
+        try:
+            return Answer(*exchange.rest(request.method, request.path, request.basic, pairs))
+        except NoAnswer:
+            return Answer(0, lost=True)
 
     def record(self, request: Request, answer: Answer) -> dict[str, Any] | None:
         """Keep the form too."""
