@@ -51,7 +51,7 @@ def read(raw: bytes) -> Captured:
         return _dump(text)
     try:
         given = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"the capture begins like JSON and is none; {_SHAPES}") from error
     if "requestContext" in given or "rawPath" in given:
         return _event(given)
@@ -138,7 +138,7 @@ def _split(raw: bytes) -> tuple[bytes, bytes, bytes]:
 def _located(url: str, method: str, headers: tuple[tuple[str, str], ...], body: bytes) -> Captured:
     try:
         parts = urlsplit(url)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError("the capture's URL cannot be read") from error
     host = parts.netloc.rpartition("@")[2] or dict(headers).get("host", "")
     return Captured(method, parts.path, parts.query, headers, body, url_scheme=parts.scheme, host=host)

@@ -53,7 +53,8 @@ REASONS = {
         "the public URL of this stack cannot be read", "deploy with PublicBaseUrl empty, or https:// and a host"
     ),
     "body_too_large": Mistake(
-        "the body is larger than 6 MB", "see who sends it: no message of Vapi or Twilio is that large"
+        "the body is larger than 6 MB, or lists more than is read",
+        "see who sends it: no message of Vapi or Twilio is that large",
     ),
     "body_not_base64": Mistake(
         "the body is marked as base64 and is not", "see what stands between the API and the function"
@@ -75,6 +76,9 @@ REASONS = {
     ),
     "form_malformed": Mistake(
         "the body is no form", "choose HTTP POST for the URL at Twilio, and point nothing but calls at it"
+    ),
+    "path": Mistake(
+        "nothing is answered at that path", "compare the URL at Twilio with the outputs of the stack, letter by letter"
     ),
     "fields": Mistake(
         "a field is there twice, or the CallSid is not that of a call",

@@ -12,6 +12,7 @@ import os
 import secrets as randomness
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from devkit import development, target
 from devkit.errors import UserError
 from devkit.target import Target
 
+SAM_FILE = "samconfig.toml"
 NAMES = ("vapi-webhook", "vapi-api-key", "vapi-public-key", "twilio-auth-token")
 MAX_PARAMETER = 4096  # characters, of a standard parameter
 KEEP_HOURS = 24.0
@@ -84,7 +86,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `put`, `rotate` or `list`."""
+    named = "" if args.local or args.stack_name else named_by_sam()
+    args.stack_name = args.stack_name or named
     chosen = target.chosen(args)
+    # First of all, so that nobody types a secret for another stack than the one in mind.
+    sys.stdout.write(f"stack {chosen.stack}{f', named in {SAM_FILE}' if named else ''}\n")
+    sys.stdout.flush()
     with target.explained():
         said = {"put": _put, "rotate": _rotate, "list": _list}[args.action](args, chosen)
     sys.stdout.write(f"{said}\n")
@@ -142,6 +149,27 @@ def _value(args: argparse.Namespace) -> Iterator[str]:
 
 def _list(_args: argparse.Namespace, chosen: Target) -> str:
     return "\n".join(listing(chosen.client("ssm"), chosen.stack, now=datetime.now(UTC)))
+
+
+def named_by_sam() -> str:
+    """The stack that `sam deploy` deploys from this folder, or '' where SAM is not told one."""
+    try:
+        told = tomllib.loads(Path(SAM_FILE).read_text("utf-8"))
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {SAM_FILE} here, which may name the stack: give --stack-name") from error
+    for command in ("deploy", "global"):
+        name = _within(told, "default", command, "parameters", "stack_name")
+        if isinstance(name, str) and name:
+            return name
+    return ""
+
+
+def _within(value: Any, *names: str) -> Any:
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def path(stack_name: str, name: str) -> str:

@@ -13,6 +13,7 @@ import io
 import json
 import logging
 import resource
+import string
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,7 @@ from tests.memory import Memory
 from tests.twin import Line, Parameters
 
 MB = 1_000_000
+LETTERS = string.ascii_letters
 SIZE = MB  # of the bodies that are no messages
 MAX_LAMBDA = 6 * 1024 * 1024
 
@@ -42,7 +44,7 @@ class Case(NamedTuple):
 
     name: str
     body: bytes
-    status: int
+    statuses: tuple[int, ...]
     signed: bool | None = True
     """False for a signature that is none but has the form, None for no signature at all."""
     encoded: bool = False
@@ -120,6 +122,7 @@ def malformed(size: int) -> dict[str, bytes]:
     """Bodies of this size that are signed and are no message; each is the worst case of some part of the reader."""
     start = b'{"message":{"type":"x","a":'
     keys = b",".join(b'"%x":1' % n for n in range(size // 10))
+    short = "".join(f'"{a}{b}{c}":1,' for a in LETTERS for b in LETTERS for c in LETTERS)[: size // 8 * 8].encode()
     parts = {
         "deep, lists": b"[" * size,
         "deep, objects": b'{"a":' * (size // 5),
@@ -144,25 +147,48 @@ def malformed(size: int) -> dict[str, bytes]:
         "halves of surrogates, no end": start + b'"' + b"\\ud800" * (size // 6),
         "blanks": b" " * size,
         "not UTF-8 at the end": start + b'"' + b"a" * size + b'\xff"}}',
+        "many short keys, one twice": start + b"{" + short + b'"aaa":1}}}',
+        **most(size, start),
     }
     return {name: part[:size] if not part.endswith(b"}}") else part for name, part in parts.items()}
+
+
+def most(size: int, start: bytes) -> dict[str, bytes]:
+    """As much as is read at all, of what takes longest to read, and no message because of what stands at its end."""
+    entries = size // messages.MIN_ENTRY - 100
+    keys = b"".join(b'"%d":0.12345678901234567,' % n for n in range(min(size // 32, messages.MANY - 100)))
+    ends = {
+        "numbers": (b"[" + b"1e100," * entries, b"1e999]}}"),
+        "objects": (b"[" + b'{"a":0.5},' * entries, b"x]}}"),
+        "keys": (b"{" + keys, b'"0":1}}}'),
+    }
+    return {
+        f"as many {name} as are read": start
+        + head
+        + (b'"a":"' if name == "keys" else b'"')
+        + b"a" * (size - len(head))
+        + b'",'
+        + end
+        for name, (head, end) in ends.items()
+    }
 
 
 def cases() -> list[Case]:
     """Everything that is measured."""
     # Lambda takes 6 MB for the whole event, so base64 leaves room for 4.5 MB.
     unsigned = [
-        Case("no signature, 6 MB", filled(MAX_LAMBDA), 401, signed=None, target=25),
-        Case("forged, 6 MB", filled(MAX_LAMBDA), 401, signed=False, target=25),
-        Case("forged, 6 MB of base64", filled(MAX_LAMBDA * 3 // 4), 401, signed=False, encoded=True, target=25),
-        Case("one byte more than 6 MB", b"a" * (MAX_LAMBDA + 1), 413, signed=None, target=25),
+        Case("no signature, 6 MB", filled(MAX_LAMBDA), (401,), signed=None, target=25),
+        Case("forged, 6 MB", filled(MAX_LAMBDA), (401,), signed=False, target=25),
+        Case("forged, 6 MB of base64", filled(MAX_LAMBDA * 3 // 4), (401,), signed=False, encoded=True, target=25),
+        Case("one byte more than 6 MB", b"a" * (MAX_LAMBDA + 1), (413,), signed=None, target=25),
     ]
     broken = [
-        Case(f"signed, 1 MB: {name}", body, 400, encoded=True, target=50) for name, body in malformed(SIZE).items()
+        Case(f"signed, 1 MB: {name}", body, (400, 413), encoded=True, target=50)
+        for name, body in malformed(SIZE).items()
     ]
-    genuine = [Case(f"genuine, {size} KB", filled(size * 1000), 200) for size in (2, 20, 200, 950)]
+    genuine = [Case(f"genuine, {size} KB", filled(size * 1000), (200,)) for size in (2, 20, 200, 950)]
     repaired = b'{"message":{"type":"x","a":"' + b"\\ud800 " * (950_000 // 7) + b'"}}'
-    return [*unsigned, *broken, *genuine, Case("genuine, 950 KB of half surrogates", repaired, 200)]
+    return [*unsigned, *broken, *genuine, Case("genuine, 950 KB of half surrogates", repaired, (200,))]
 
 
 def spent(act: Callable[[], Any], runs: int) -> list[float]:
@@ -215,8 +241,8 @@ def measure(case: Case, runs: int) -> tuple[float, float, float]:
     made = door()
     event = made.event(case.body, signed=case.signed, encoded=case.encoded)
     answer = webhook.respond(made.desk, event)
-    if answer["statusCode"] != case.status:
-        raise SystemExit(f"{case.name}: answered {answer['statusCode']} and not {case.status}")
+    if answer["statusCode"] not in case.statuses:
+        raise SystemExit(f"{case.name}: answered {answer['statusCode']} and not one of {case.statuses}")
     respond = telemetry.measured(webhook.respond)
     took = spent(lambda: respond(made.desk, event), runs)
     bare = spent(lambda: loads(case.body), min(runs, 20)) if case.signed else [0.0]
@@ -280,16 +306,16 @@ def main(arguments: list[str]) -> None:
     with silent():
         growth, objects = grown(given.requests)
     print(f"memory growth over {given.requests} requests: {growth:.2f} MB (target 5), {objects} objects\n")
-    print(f"{'milliseconds of CPU time':<42}{'p50':>9}{'p99':>9}{'target':>8}{'json':>9}{'ratio':>7}")
+    print(f"{'milliseconds of CPU time':<48}{'p50':>9}{'p99':>9}{'target':>8}{'json':>9}{'ratio':>7}")
     for case in cases():
         with silent():
             half, most, bare = measure(case, given.runs)
         target = f"{case.target:.0f}" if case.target else "-"
         scale = f"{bare:>9.2f}{half / bare:>7.1f}" if bare else ""
-        print(f"{case.name:<42}{half:>9.2f}{most:>9.2f}{target:>8}{scale}{' MISSED' if 0 < case.target < most else ''}")
+        print(f"{case.name:<48}{half:>9.2f}{most:>9.2f}{target:>8}{scale}{' MISSED' if 0 < case.target < most else ''}")
     print()
     for name, half in parts(given.runs):
-        print(f"{'of 950 KB: ' + name:<42}{half:>9.2f}")
+        print(f"{'of 950 KB: ' + name:<48}{half:>9.2f}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from switchboard import phone, signatures, webhook
+from switchboard import line, phone, signatures, webhook
 from switchboard.desk import Agent, Caller, Desk
 from switchboard.errors import SignatureRefused, Unavailable
 from switchboard.gateway import MAX_BODY
@@ -285,8 +285,8 @@ def test_a_refusal_is_counted_with_its_reason(house: Doors, monkeypatch: pytest.
     def note(what: Count, reason: str = "") -> None:
         counted.append((what, reason))
 
-    monkeypatch.setattr(webhook, "count", note)
-    monkeypatch.setattr(phone, "count", note)
+    for module in (webhook, line, phone):
+        monkeypatch.setattr(module, "count", note)
 
     house.webhook(vapi_event(b"", signed(b"another body")))
     house.webhook(vapi_event(b"[]"))
@@ -304,6 +304,7 @@ def test_a_refusal_is_counted_with_its_reason(house: Doors, monkeypatch: pytest.
         (Count.SIGNATURE_REFUSED, "signature_mismatch"),
         (Count.MESSAGE_REFUSED, "fields"),
         (Count.UNAVAILABLE, ""),
+        (Count.INBOUND_LADDER, "unavailable"),
         (Count.INBOUND_APOLOGY, "unavailable"),
     ]
     assert counted.count((Count.WEBHOOK_RECEIVED, "")) == 7
@@ -424,7 +425,7 @@ def test_a_good_phone_request_is_taken_in(house: Doors) -> None:
     answer = house.phone(twilio_event())
 
     assert answer["statusCode"] == 200
-    assert house.touched[0] == "store.put"
+    assert house.touched[0].startswith("store.")
 
 
 @pytest.mark.parametrize(

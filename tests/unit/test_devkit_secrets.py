@@ -51,6 +51,70 @@ def test_put_stores_a_secure_string_that_the_functions_can_read(ssm: Any, monkey
     assert Secrets("/switchboard/switchboard", ["vapi-webhook"], ssm).first("vapi-webhook") == VALUE
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('[default.global.parameters]\nstack_name = "acme"', "acme"),
+        ('[default.deploy.parameters]\nstack_name = "acme"', "acme"),
+        (
+            '[default.global.parameters]\nstack_name = "all"\n[default.deploy.parameters]\nstack_name = "acme"',
+            "acme",
+        ),
+        ('[other.global.parameters]\nstack_name = "acme"', ""),
+        ('[default.deploy.parameters]\nregion = "eu-west-1"', ""),
+        ('stack_name = "acme"\ndefault = "deploy"', ""),
+        ("[default.deploy.parameters]\nstack_name = 5", ""),
+        ("", ""),
+    ],
+)
+def test_the_stack_is_the_one_that_sam_deploys_from_here(
+    ssm: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    text: str,
+    named: str,
+) -> None:
+    (tmp_path / "samconfig.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    stack = named or "switchboard"
+
+    for arguments in (["put", "vapi-webhook"], ["rotate", "vapi-webhook"], ["list"]):
+        give(monkeypatch, f"{VALUE}-{arguments[0]}")
+        assert cli.main(["secrets", *arguments]) == 0
+        shown = capsys.readouterr().out
+        assert shown.startswith(f"stack {stack}{', named in samconfig.toml' if named else ''}\n")
+    parameters = ssm.describe_parameters()["Parameters"]
+    assert [parameter["Name"] for parameter in parameters] == [f"/switchboard/{stack}/vapi-webhook"]
+
+
+def test_a_stack_that_is_given_counts_before_sam(
+    ssm: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "samconfig.toml").write_text('[default.global.parameters]\nstack_name = "other"')
+    monkeypatch.chdir(tmp_path)
+    give(monkeypatch, VALUE)
+
+    assert cli.main(["secrets", "put", "vapi-webhook", "--stack-name", "acme"]) == 0
+
+    assert capsys.readouterr().out.startswith("stack acme\nstored /switchboard/acme/vapi-webhook;")
+    assert ssm.describe_parameters()["Parameters"][0]["Name"] == "/switchboard/acme/vapi-webhook"
+
+
+@pytest.mark.parametrize("content", [b"[default", b"\xff"])
+def test_a_file_of_sam_that_cannot_be_read_stores_nothing(
+    ssm: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "samconfig.toml").write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    give(monkeypatch, VALUE)
+
+    assert cli.main(["secrets", "put", "vapi-webhook"]) == 1
+
+    assert "give --stack-name" in capsys.readouterr().err
+    assert ssm.describe_parameters()["Parameters"] == []
+
+
 def test_put_and_list_print_no_value(
     ssm: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,9 @@ from switchboard import messages
 from switchboard.errors import MessageRefused
 from switchboard.messages import (
     HOOK_CALL_ID,
+    MANY,
     MAX_TEXT,
+    MIN_ENTRY,
     Assistant,
     Message,
     Refusal,
@@ -21,6 +23,7 @@ from switchboard.messages import (
     Transfer,
     one_line,
 )
+from tests import recorded
 
 SID = "CA" + "0123456789abcdef" * 2
 
@@ -28,7 +31,7 @@ SID = "CA" + "0123456789abcdef" * 2
 def refusal_of(body: bytes) -> str:
     with pytest.raises(MessageRefused) as refused:
         messages.read(body)
-    assert refused.value.status == 400
+    assert refused.value.status == (413 if refused.value.reason == "body_too_large" else 400)
     return refused.value.reason
 
 
@@ -189,7 +192,72 @@ def test_many_shallow_brackets_are_not_levels() -> None:
 )
 def test_five_megabytes_of_nonsense_are_refused_without_trying_every_way_to_read_them(body: bytes) -> None:
     # No limit on time here: read in more than linear time, this suite would not end.
-    assert refusal_of(body) in ("not_json", "too_deep")
+    assert refusal_of(body) in ("not_json", "too_deep", "body_too_large")
+
+
+def test_twenty_thousand_entries_are_read_however_short_they_are() -> None:
+    # The envelope has no list of its own.
+    for entry in ("1", "[1]", '"a"', '{"a":1}'):
+        most = MANY // (2 if entry == "[1]" else 1)
+        document = messages.read(wrapped("[" + ",".join([entry] * most) + "]"))
+        assert len(document.body["x"]) == most
+        assert refusal_of(wrapped("[" + ",".join([entry] * (most + 1)) + "]")) == "body_too_large"
+        assert refusal_of(wrapped("[[" + ",".join([entry] * most) + "]")) == "too_deep"
+
+
+def test_of_more_entries_each_has_its_bytes_on_average() -> None:
+    entries = ",".join(["1"] * 50_000)
+    text = "a,[{" * (50_000 * MIN_ENTRY // 4)
+
+    assert len(messages.read(wrapped(f'["{text}",{entries}]')).body["x"]) == 50_001
+    assert refusal_of(wrapped(f'["{text[:-130_000]}",{entries}]')) == "body_too_large"
+
+
+def test_twenty_thousand_different_keys_are_read_and_any_number_of_equal_ones() -> None:
+    def keys(many: int) -> str:
+        return ",".join(f'"{number}" : 1' for number in range(many))
+
+    # `message`, `type` and `x` are keys as well.
+    assert len(messages.read(wrapped(f"{{{keys(MANY - 3)}}}")).body["x"]) == MANY - 3
+    assert refusal_of(wrapped(f"{{{keys(MANY)}}}")) == "body_too_large"
+    objects = ",".join([f"{{{keys(1000)}}}"] * 50)
+    assert len(messages.read(wrapped(f"[{objects}]")).body["x"]) == 50
+
+
+WORD = {"word": "a", "start": 1.2, "end": 1.3, "confidence": 0.9, "punctuated_word": "A"}
+
+
+@pytest.mark.parametrize("word", [WORD, {"word": "a", "confidence": 1}, {"word": "a", "start": 1.2, "end": 1.4}])
+@pytest.mark.parametrize("spaces", [False, True])
+@pytest.mark.parametrize("size", [1_000_000, 6 * 1024 * 1024])
+def test_the_longest_report_is_read_with_every_word_of_twelve_hours(
+    word: dict[str, Any], spaces: bool, size: int
+) -> None:
+    # 180 words a minute, one letter each: twelve hours of them, or what fits into a request.
+    separators = (", ", ": ") if spaces else (",", ":")
+    turn = {
+        "role": "user",
+        "message": "a " * 6,
+        "time": 1_800_000_000_000,
+        "endTime": 1_800_000_002_000,
+        "secondsFromStart": 1.2,
+        "duration": 2000,
+        "metadata": {"wordLevelConfidence": [word] * 6},
+    }
+    formatted = {"role": "user", "content": "a"}
+    latency = {"modelLatency": 9, "voiceLatency": 9, "transcriberLatency": 9, "endpointingLatency": 9, "turnLatency": 9}
+    length = sum(len(json.dumps(one, separators=separators)) + len(separators[0]) for one in (turn, formatted, latency))
+    turns = min(12 * 60 * 180 // 6, (size - 5_000) // length)
+    artifact = {
+        "messages": [turn] * turns,
+        "messagesOpenAIFormatted": [formatted] * turns,
+        "performanceMetrics": {"turnLatencies": [latency] * turns},
+    }
+    report = {"type": "end-of-call-report", "call": recorded.call(), "artifact": artifact, "endedReason": "hangup"}
+    body = json.dumps({"message": report}, separators=separators).encode()
+
+    assert len(body) <= size
+    assert messages.read(body).body == report
 
 
 def test_half_an_emoji_is_mended_and_the_rest_is_kept() -> None:

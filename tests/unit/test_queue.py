@@ -95,10 +95,17 @@ def test_a_ticket_without_a_purpose_is_for_running() -> None:
         '{"c":"c-1","t":"TOOL#t1","d":"jump"}',
         '{"c":"c-1","t":"TOOL#t1","d":null}',
         '{"c":"c-1","t":"TOOL#t1","d":["run"]}',
+        '{"c":"c-1","t":"TOOL#t1","d":' + "9" * 5_000 + "}",
     ],
 )
 def test_what_this_code_never_wrote_is_no_ticket(body: str) -> None:
     assert Ticket.read(body) is None
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":', '{"c":"c-1","t":['])
+def test_a_body_of_any_depth_is_no_ticket(opening: str) -> None:
+    # As deep as SQS carries: 256 KB.
+    assert Ticket.read(opening * (256 * 1024 // len(opening))) is None
 
 
 @given(st.text())

@@ -8,9 +8,13 @@ from switchboard import aws
 VERSION = 1
 
 
+DUES = ("run", "speak", "follow", "leg_over", "call_over")
+
+
 class Ticket(NamedTuple):
     """Which tool call to work on. `due` is what for: to run it (`run`), to speak its result (`speak`), or to see whether
-    the assistant has spoken about it (`follow`)."""
+    the assistant has spoken about it (`follow`). Or, with the CallSid as `sk`: one end of the call is over, the phone's
+    (`leg_over`) or the assistant's (`call_over`)."""
 
     call_id: str
     sk: str
@@ -26,9 +30,9 @@ class Ticket(NamedTuple):
         try:
             fields = json.loads(body)
             call_id, sk, due = fields["c"], fields["t"], fields.get("d", "run")
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             return None
-        known = isinstance(call_id, str) and isinstance(sk, str) and due in ("run", "speak", "follow")
+        known = isinstance(call_id, str) and isinstance(sk, str) and due in DUES
         return cls(call_id, sk, due) if known and call_id and sk else None
 
 
