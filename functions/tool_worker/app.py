@@ -8,21 +8,25 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from agent import agent
-from switchboard import aws, worker
+from switchboard import aws, line, worker
 from switchboard.bus import Bus
 from switchboard.delivery import Speaker
+from switchboard.endings import Endings
 from switchboard.queue import Queue
-from switchboard.secrets import VAPI_PUBLIC_KEY, Secrets
+from switchboard.secrets import PUBLIC_BASE_URL, TWILIO_API_SECRET, TWILIO_AUTH_TOKEN, VAPI_PUBLIC_KEY, Secrets
 from switchboard.settings import Settings
 from switchboard.store import Store
 from switchboard.telemetry import measured
+from switchboard.transfers import Switch
+from switchboard.twilio_rest import Twilio, account_of
 from switchboard.vapi import Vapi
 from switchboard.worker import Bench
 
 settings = Settings.from_env(os.environ)
 store = Store(settings.table, aws.client("dynamodb", settings.aws_url))
 sqs = aws.client("sqs", settings.aws_url)
-secrets = Secrets(settings.parameter_path, (VAPI_PUBLIC_KEY,), aws.client("ssm", settings.aws_url))
+names = (VAPI_PUBLIC_KEY, TWILIO_AUTH_TOKEN, TWILIO_API_SECRET, PUBLIC_BASE_URL)
+secrets = Secrets(settings.parameter_path, names, aws.client("ssm", settings.aws_url))
 speaker = Speaker(
     store=store,
     vapi=Vapi(settings.vapi_url, local=settings.local),
@@ -30,9 +34,25 @@ speaker = Speaker(
     local=settings.local,
 )
 bus = Bus(aws.client("events", settings.aws_url))
+twilio = Twilio(settings.twilio_url)
+after_call = Bench(agent, store, Queue(settings.after_call_queue, sqs), speaker, undelivered=bus.undelivered)
+# Only while a call is going on is there a phone to move.
+live = after_call._replace(
+    queue=Queue(settings.live_queue, sqs),
+    switch=Switch(settings, secrets, store, twilio),
+    endings=Endings(
+        settings=settings,
+        store=store,
+        vapi=speaker.vapi,
+        twilio=twilio,
+        public_key=speaker.public_key,
+        account=lambda sid: account_of(settings, secrets, sid),
+        base=lambda: line.base_url(secrets),
+    ),
+)
 benches = {
-    url.rpartition("/")[2]: Bench(agent, store, Queue(url, sqs), speaker, undelivered=bus.undelivered)
-    for url in (settings.live_queue, settings.after_call_queue)
+    url.rpartition("/")[2]: bench
+    for url, bench in ((settings.live_queue, live), (settings.after_call_queue, after_call))
 }
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 

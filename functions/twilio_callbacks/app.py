@@ -1,24 +1,50 @@
-"""POST /voice/status: what became of a phone leg."""
+"""/voice/*, behind the first answer: how a phone leg goes on, and what became of it. GET /voice/tune is what waiting sounds like."""
 
+import base64
 import os
-import time
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from switchboard import aws, phone
-from switchboard.phone import Line
-from switchboard.secrets import PUBLIC_BASE_URL, TWILIO_AUTH_TOKEN, Secrets
+from switchboard import aws, callbacks, routes
+from switchboard.bus import Bus
+from switchboard.callbacks import Attendant
+from switchboard.queue import Queue
+from switchboard.secrets import PUBLIC_BASE_URL, TWILIO_API_SECRET, TWILIO_AUTH_TOKEN, Secrets
 from switchboard.settings import Settings
 from switchboard.store import Store
 from switchboard.telemetry import measured
+from switchboard.twilio_rest import Twilio
 
 settings = Settings.from_env(os.environ)
-secrets = Secrets(settings.parameter_path, (TWILIO_AUTH_TOKEN, PUBLIC_BASE_URL), aws.client("ssm", settings.aws_url))
-line = Line(settings, secrets)
-store = Store(settings.table, aws.client("dynamodb", settings.aws_url))
-line.secrets.warm()
+names = (TWILIO_AUTH_TOKEN, TWILIO_API_SECRET, PUBLIC_BASE_URL)
+attendant = Attendant(
+    settings=settings,
+    secrets=Secrets(settings.parameter_path, names, aws.client("ssm", settings.aws_url)),
+    store=Store(settings.table, aws.client("dynamodb", settings.aws_url)),
+    live_queue=Queue(settings.live_queue, aws.client("sqs", settings.aws_url)),
+    twilio=Twilio(settings.twilio_url),
+    left_voicemail=Bus(aws.client("events", settings.aws_url)).left_voicemail,
+)
+attendant.secrets.warm()
 
 
 @measured
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Merge one status callback."""
-    return phone.record_status(line, store, event, time.time())
+    """Answer one request of Twilio's."""
+    if event.get("rawPath") == routes.TUNE:
+        return tune()
+    return callbacks.respond(attendant, event)
+
+
+@cache
+def tune() -> dict[str, Any]:
+    """The hold music. Nothing about it is anybody's, so nobody has to sign for it."""
+    sound = (Path(__file__).parent / "tune.wav").read_bytes()
+    headers = {"content-type": "audio/wav", "cache-control": "public, max-age=86400"}
+    return {
+        "statusCode": 200,
+        "headers": headers,
+        "body": base64.b64encode(sound).decode(),
+        "isBase64Encoded": True,
+    }

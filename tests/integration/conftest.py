@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple
+from urllib.parse import parse_qsl
 
 import boto3
 import httpx
@@ -13,6 +14,7 @@ from moto import mock_aws
 
 from devkit import development
 from switchboard import signatures, telemetry
+from switchboard.callbacks import Attendant
 from switchboard.delivery import Speaker
 from switchboard.desk import Agent, Caller, Desk
 from switchboard.messages import Assistant, Decision, Message
@@ -22,6 +24,7 @@ from switchboard.secrets import PUBLIC_BASE_URL, Secrets
 from switchboard.settings import Settings
 from switchboard.store import Item, Key, Store
 from switchboard.tools import Call, Toolbox, ToolError
+from switchboard.twilio_rest import Twilio
 from switchboard.vapi import Vapi
 from switchboard.worker import Bench, work
 from tests.conftest import Clock
@@ -172,6 +175,26 @@ class Vapis:
         return self.answer
 
 
+class Twilios:
+    """Twilio's REST API: records, and answers what it is told to."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        self.answer: httpx.Response | Exception = httpx.Response(200, json={"status": "in-progress"})
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append((request.url.path.rpartition("/")[2], dict(parse_qsl(request.content.decode()))))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def twilios() -> Twilios:
+    """Twilio's end."""
+    return Twilios()
+
+
 @pytest.fixture
 def ledger() -> Ledger:
     """Counts effects."""
@@ -270,6 +293,7 @@ class House(NamedTuple):
     exchange: Exchange
     live: Bench
     after: Bench
+    attendant: Attendant
 
     def event(self, message: dict[str, Any], **headers: str) -> dict[str, Any]:
         """A signed webhook as the HTTP API hands it over."""
@@ -317,7 +341,14 @@ class House(NamedTuple):
 
 @pytest.fixture
 def house(
-    aws: Aws, settings: Settings, store: Store, secrets: Secrets, agent: Agent, vapis: Vapis, clock: Clock
+    aws: Aws,
+    settings: Settings,
+    store: Store,
+    secrets: Secrets,
+    agent: Agent,
+    vapis: Vapis,
+    twilios: Twilios,
+    clock: Clock,
 ) -> House:
     """The whole backend."""
     vapi = Vapi(settings.vapi_url, httpx.MockTransport(vapis))
@@ -332,6 +363,9 @@ def house(
         Exchange(settings, secrets, store, live, vapi, agent, clock),
         Bench(agent, store, live, speaker, clock),
         Bench(agent, store, after, speaker, clock),
+        Attendant(
+            settings, secrets, store, live, Twilio(settings.twilio_url, httpx.MockTransport(twilios)), clock=clock
+        ),
     )
 
 

@@ -13,11 +13,11 @@ import pytest
 
 from devkit import corpus_requests, corpus_values, development
 from devkit.corpus_requests import ACCEPTED, Keys, Request
-from switchboard import control, gateway, lanes, phone, twiml, webhook, worker
+from switchboard import callbacks, control, gateway, lanes, twiml, webhook, worker
 from switchboard.desk import Desk
 from switchboard.errors import Refused
+from switchboard.line import Line, take_in
 from switchboard.messages import Message
-from switchboard.phone import Line
 from switchboard.settings import Settings
 from switchboard.signatures import Scheme, Secret
 from switchboard.tools import Toolbox, ToolError
@@ -153,11 +153,12 @@ def test_an_unsigned_body_is_never_read(house: House, monkeypatch: pytest.Monkey
 def test_every_form_and_url_of_twilio_is_taken_for_what_it_is(house: House) -> None:
     settings = house.settings._replace(account_sids=frozenset({development.TWILIO_ACCOUNT_SID}))
     line = Line(settings, house.exchange.secrets)
+    attendant = house.attendant._replace(settings=settings)
     faults = []
     for request in corpus_requests.requests("forms", KEYS, house.clock):
-        answer = phone.record_status(line, house.store, event(request), house.clock())
+        answer = callbacks.respond(attendant, event(request))
         try:
-            phone.take_in(line, event(request))
+            take_in(line, event(request))
             reason = ACCEPTED
         except Refused as refused:
             reason = refused.reason

@@ -121,7 +121,7 @@ def spare_receipt(house: House) -> str:
 def test_the_double_order_in_the_same_millisecond(
     live_call: House, tools: Toolbox, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second order arrived while the first was being stored: neither found the other."""
+    """The second order arrived while the first was being stored: neither found the other. Now it takes the place."""
 
     @tools.tool(dedupe="call")
     def order(size: Annotated[str, "Size."]) -> str:
@@ -141,7 +141,7 @@ def test_the_double_order_in_the_same_millisecond(
     outer = ask(live_call, "order", "call_1", size="big")
 
     assert ledger.effects == ["pizza big"]
-    assert (outer["result"], inner[0]["error"]) == ("Ordered.", lanes.BUSY)
+    assert outer["result"] == inner[0]["result"] == "Ordered."
 
 
 def test_the_lost_lookup(live_call: House, ledger: Ledger, vapis: Vapis) -> None:

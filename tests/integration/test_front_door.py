@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from botocore.exceptions import EndpointConnectionError
 from devkit import development
 from switchboard import lanes, lookups, signatures, webhook
 from switchboard import secrets as secret_store
+from switchboard.delivery import SPEAKING_SECONDS
 from switchboard.desk import Agent, Caller, Desk
 from switchboard.messages import Assistant, Decision, Refusal, Transfer
 from switchboard.worker import work
@@ -231,7 +233,27 @@ def slow(caller: Caller) -> Decision:
     return Refusal("late")
 
 
-@pytest.mark.parametrize("choose", [broken, slow])
+def leaving(caller: Caller) -> Decision:
+    """An agent that ends the program."""
+    raise SystemExit(caller.number)
+
+
+def unsendable(_caller: Caller) -> Decision:
+    """An agent whose assistant is no JSON."""
+    return Assistant(config={"name": "x", "since": datetime(2027, 1, 15, tzinfo=UTC)})
+
+
+def halved(_caller: Caller) -> Decision:
+    """An agent that lets half an emoji into its prompt."""
+    return Assistant(id="asst", overrides={"variableValues": {"name": "\ud83d"}})
+
+
+def uncounted(_caller: Caller) -> Decision:
+    """An agent whose numbers JSON does not have."""
+    return Assistant(config={"temperature": float("nan")})
+
+
+@pytest.mark.parametrize("choose", [broken, slow, leaving, unsendable, halved, uncounted])
 def test_an_agent_that_fails_is_stood_in_for_by_the_fallback_assistant(
     house: House, monkeypatch: pytest.MonkeyPatch, choose: Any
 ) -> None:
@@ -264,6 +286,7 @@ def test_a_destination_is_the_agents_choice_and_has_a_default(house: House, kind
         nobody["destination"] = {}
     assert ask(house.desk._replace(agent=agent._replace(destination=lambda _: None))) == nobody
     assert ask(house.desk._replace(agent=agent._replace(destination=fail))) == nobody
+    assert ask(house.desk._replace(agent=agent._replace(destination=lambda _: {"at": datetime.now(UTC)}))) == nobody
 
 
 @pytest.mark.parametrize(
@@ -312,6 +335,8 @@ def test_a_rarer_request_is_answered_by_the_agent_or_with_nothing_valid(
     assert ask() == empty
     assert ask(**{kind: lambda _: {"mine": 1}}) == {"mine": 1}
     assert ask(**{kind: fail}) == empty
+    for unsendable in (None, [1], {"at": datetime.now(UTC)}, {"seconds": float("inf")}, {"words": "\ud83d"}):
+        assert ask(**{kind: lambda _, given=unsendable: given}) == empty
 
 
 def test_the_old_function_call_is_answered_with_one_result(house: House) -> None:
@@ -353,6 +378,18 @@ def test_a_late_look_up_is_finished_on_the_queue_and_told_in_silence(
     assert asked == [CALLER, CALLER]
 
 
+def test_a_late_look_up_of_a_call_that_never_comes_is_given_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookups, "ASSISTANT_SECONDS", 0.05)
+    request_assistant(house, slow)
+    [(ticket, receipt)] = house.tickets(house.live)
+    work(house.live, ticket, receipt, lambda: 35.0)
+    assert house.items(f"CALL#{CALL}")[ticket.sk]["delivery"] == "pending"
+    house.clock.advance(lookups.DEADLINE + SPEAKING_SECONDS + 1)
+    work(house.live, ticket, receipt, lambda: 35.0)
+
+    assert house.items(f"CALL#{CALL}")[ticket.sk]["delivery"] == "dropped"
+
+
 def test_nothing_of_a_look_up_that_was_stopped_runs_on(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[int] = []
 
@@ -388,6 +425,24 @@ def test_a_destination_of_the_wrong_kind_is_none(house: House, returned: Any) ->
     answer = webhook.respond(desk, house.event(message("transfer-destination-request", house.clock)))
 
     assert json.loads(answer["body"]) == {"error": webhook.NO_DESTINATION}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "moved"),
+    [
+        ({"metadata": {"callSid": CALL_SID}}, False),
+        ({"variableValues": {"call_sid": CALL_SID}}, False),
+        ({"metadata": {"callSid": "somebody's own"}, "variableValues": {"call_sid": "x"}}, True),
+        ({}, True),
+    ],
+)
+def test_vapi_is_not_sent_to_move_a_leg_that_is_ours(house: House, overrides: dict[str, Any], *, moved: bool) -> None:
+    body = message("transfer-destination-request", house.clock)
+    body["call"] = {**body["call"], "assistantOverrides": overrides, "transport": {"callSid": CALL_SID}}
+    answer = json.loads(webhook.respond(house.desk, house.event(body))["body"])
+
+    assert ("destination" in answer) is moved
+    assert ("error" in answer) is not moved
 
 
 @pytest.mark.parametrize(("kind", "status"), [("status-update", 503), ("tool-calls", 200), ("assistant-request", 200)])

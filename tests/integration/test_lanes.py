@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import pytest
 
 from switchboard import lanes, toolcalls, webhook
-from switchboard.tools import OVERRUN, Toolbox, ToolError
+from switchboard.tools import OVERRUN, DefiniteFailure, Toolbox, ToolError
+from switchboard.worker import UNKNOWN_WORDS
 from tests.integration.conftest import CALL, CALLER, House, Ledger, Vapis, message, tool_call
 
 
@@ -29,14 +30,87 @@ def test_an_inline_look_up_is_answered_at_once(house: House) -> None:
     assert ask(house, tool_call("look_up", {"name": "Ann"})) == [
         {"toolCallId": "call_1", "name": "look_up", "result": "Found Ann."}
     ]
-    assert house.aws.wire.take() == ["PutItem"]
+    assert house.aws.wire.take() == ["GetItem", "PutItem"]
     assert row(house)["state"] == "SUCCEEDED"
     assert "g1pk" not in row(house)
+
+
+def test_a_repetition_is_answered_the_same_whatever_becomes_of_the_first(
+    house: House, tools: Toolbox, ledger: Ledger
+) -> None:
+    @tools.tool(meanwhile="Wiring it.", dedupe="call")
+    def wire(amount: Annotated[int, "Dollars."]) -> str:
+        """Wire money."""
+        if ledger.fails_with:
+            raise ToolError("The bank says no.")
+        ledger.act("wire")
+        return "Sent."
+
+    ledger.fails_with = RuntimeError()
+    ask(house, tool_call("wire", {"amount": 5}))
+    repeated = ask(house, tool_call("wire", {"amount": 5}, "call_2"))
+    house.run(house.live)
+    ledger.fails_with = None
+
+    # The first has done nothing, and still a replay of the second acts no more than the second did.
+    assert ask(house, tool_call("wire", {"amount": 5}, "call_2")) == repeated
+    house.run(house.live)
+    assert ledger.effects == []
+    # The caller's next attempt is a new one, and takes nothing from those that were answered before.
+    ask(house, tool_call("wire", {"amount": 5}, "call_3"))
+    house.run(house.live)
+    assert ledger.effects == ["wire"]
+    assert ask(house, tool_call("wire", {"amount": 5}, "call_2")) == repeated
+    assert ask(house, tool_call("wire", {"amount": 5}))[0]["result"] == lanes.ACCEPTED
+    assert row(house, "call_2")["repeats"] == "TOOL#call_1"
+    assert "g1pk" not in row(house, "call_2")
+
+
+def test_a_repetition_is_no_newer_wish(house: House, tools: Toolbox, ledger: Ledger) -> None:
+    @tools.tool(meanwhile="Moving it.", dedupe="call", latest_wins=True)
+    def shift(to: Annotated[str, "A day."]) -> str:
+        """Move an appointment."""
+        ledger.act("shift")
+        return "Moved."
+
+    ask(house, tool_call("shift", {"to": "Thursday"}))
+    house.clock.advance(1)
+    ask(house, tool_call("shift", {"to": "Thursday"}, "call_2"))
+    house.run(house.live)
+
+    assert ledger.effects == ["shift"]
+
+
+@pytest.mark.parametrize("lane", ["inline", "after_call"])
+def test_a_repetition_keeps_its_answer_in_every_lane(house: House, tools: Toolbox, ledger: Ledger, lane: str) -> None:
+    @tools.tool(after_call=lane == "after_call", dedupe="call")
+    def wire(amount: Annotated[int, "Dollars."]) -> str:
+        """Wire money."""
+        ledger.act("wire")
+        return "Sent."
+
+    first = ask(house, tool_call("wire", {"amount": 5}))[0]
+    second = ask(house, tool_call("wire", {"amount": 5}, "call_2"))[0]
+
+    assert second == first | {"toolCallId": "call_2"}
+    assert ask(house, tool_call("wire", {"amount": 5}, "call_2")) == [second]
+    assert row(house, "call_2")["repeats"] == "TOOL#call_1"
 
 
 def test_a_repeated_look_up_gets_the_first_answer(house: House, ledger: Ledger) -> None:
     first = ask(house, tool_call("look_up", {"name": "Ann"}))
     assert ask(house, tool_call("look_up", {"name": "Ann"})) == first
+    assert ledger.effects == ["look_up"]
+
+
+def test_a_look_up_with_conflicting_arguments_does_not_run(house: House, ledger: Ledger) -> None:
+    asked = tool_call("look_up", {"name": "Ann"}), tool_call("look_up", {"name": "Bob"})
+    first, second = ask(house, *asked)
+    [later] = ask(house, asked[1])
+
+    assert first["result"] == "Found Ann."
+    assert second["error"] == later["error"] == lanes.CONFLICT
+    assert ledger.effects == ["look_up"]
 
 
 def test_an_inline_effect_is_recorded_before_it_happens_and_happens_once(house: House, ledger: Ledger) -> None:
@@ -57,6 +131,23 @@ def test_an_inline_effect_that_breaks_is_unknown_and_is_never_repeated(house: Ho
     assert ask(house, tool_call("book", {"name": "Ann"})) == first
     assert ledger.effects == ["book"]
     assert row(house)["state"] == "UNKNOWN"
+
+
+@pytest.mark.parametrize("retryable", [True, False])
+def test_an_inline_effect_that_surely_did_not_happen_is_not_called_unknown(
+    house: House, ledger: Ledger, retryable: bool
+) -> None:
+    ledger.fails_with = DefiniteFailure("refused", retryable=retryable)
+
+    assert ask(house, tool_call("book", {"name": "Ann"}))[0]["error"] == lanes.BROKEN
+    assert row(house)["state"] == "FAILED"
+
+
+def test_a_tool_that_leaves_the_program_is_answered_all_the_same(house: House, ledger: Ledger) -> None:
+    ledger.fails_with = SystemExit(1)
+
+    assert ask(house, tool_call("look_up", {"name": "Ann"}))[0]["error"] == lanes.BROKEN
+    assert ask(house, tool_call("book", {"name": "Ann"}, "call_2"))[0]["error"] == lanes.UNCONFIRMED
 
 
 def test_a_repeat_while_an_inline_effect_is_under_way_does_not_act(house: House, tools: Toolbox) -> None:
@@ -178,6 +269,15 @@ def test_a_call_without_an_id_does_not_act(house: House, ledger: Ledger) -> None
     assert ledger.effects == []
 
 
+def test_a_tool_call_of_no_call_does_not_act(house: House, ledger: Ledger) -> None:
+    body = message("tool-calls", house.clock, toolCallList=[tool_call("book", {"name": "Ann"})])
+    del body["call"]["id"]
+    answer = webhook.respond(house.desk, house.event(body))
+
+    assert json.loads(answer["body"])["results"] == [{"toolCallId": "call_1", "name": "book", "error": lanes.BROKEN}]
+    assert ledger.effects == []
+
+
 def test_calls_with_the_constant_id_of_hooks_are_told_apart(house: House, ledger: Ledger) -> None:
     ask(house, tool_call("book", {"name": "Ann"}, "hook-function-call"))
     ask(house, tool_call("book", {"name": "Bob"}, "hook-function-call"))
@@ -276,6 +376,29 @@ def test_the_model_repeating_itself_gets_the_first_result(house: House, tools: T
     assert ledger.effects == ["pizza big", "pizza small"]
 
 
+def test_one_of_many_equal_calls_that_is_always_overtaken_does_not_act(
+    house: House, tools: Toolbox, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[str] = []
+
+    @tools.tool(dedupe="call")
+    def pizza() -> str:
+        """Order a pizza."""
+        ledger.act("pizza")
+        return "Ordered."
+
+    def overtaken(_store: Any, row: toolcalls.Row, *_: Any) -> None:
+        tries.append(row.key.sk)
+        raise toolcalls.Overtaken
+
+    monkeypatch.setattr(toolcalls, "first_of", overtaken)
+    [answer] = ask(house, tool_call("pizza", {}))
+
+    assert answer["error"] == lanes.BUSY
+    assert ledger.effects == []
+    assert tries == ["TOOL#call_1"] * lanes.OVERTAKINGS
+
+
 def test_a_repetition_counts_for_a_window_or_for_the_whole_call(house: House, tools: Toolbox, ledger: Ledger) -> None:
     @tools.tool(dedupe=10)
     def page() -> str:
@@ -327,6 +450,25 @@ def test_a_repeated_background_tool_is_accepted_with_the_same_words_and_acts_onc
     assert ledger.effects == ["shift"]
 
 
+def test_a_repetition_of_a_call_whose_end_nobody_knows_is_not_promised_a_result(
+    house: House, tools: Toolbox, ledger: Ledger
+) -> None:
+    @tools.tool(meanwhile="Wiring it.", dedupe="call")
+    def wire(amount: Annotated[int, "Cents."]) -> str:
+        """Send money."""
+        ledger.act("wire")
+        raise TimeoutError
+
+    ask(house, tool_call("wire", {"amount": 1}, "call_1"))
+    while house.run(house.live):
+        pass
+
+    assert ask(house, tool_call("wire", {"amount": 1}, "call_2")) == [
+        {"toolCallId": "call_2", "name": "wire", "error": UNKNOWN_WORDS}
+    ]
+    assert ledger.effects == ["wire"]
+
+
 def test_a_tool_of_a_turn_that_the_caller_has_left_does_not_end_the_call(
     house: House, tools: Toolbox, ledger: Ledger
 ) -> None:
@@ -364,6 +506,22 @@ def test_inline_tools_of_one_message_share_one_budget(house: House, tools: Toolb
 
     assert answers[0]["result"] == "Finally."
     assert answers[1]["result"] == lanes.ACCEPTED
+
+
+def test_an_inline_effect_for_which_no_time_is_left_is_not_begun(house: House, tools: Toolbox, ledger: Ledger) -> None:
+    @tools.tool(effect="read")
+    def drag() -> str:
+        """Use up the time of the whole message."""
+        house.clock.advance(lanes.INLINE_SECONDS)
+        return "Finally."
+
+    entries = tool_call("drag", {}, "call_1"), tool_call("book", {"name": "Ann"}, "call_2")
+    answers = ask(house, *entries)
+
+    assert answers[1]["error"] == lanes.NO_TIME
+    assert row(house, "call_2")["state"] == "FAILED"
+    assert ask(house, *entries) == answers
+    assert ledger.effects == []
 
 
 def test_an_after_call_tool_waits_for_the_end_and_runs_then(house: House, ledger: Ledger) -> None:
@@ -409,11 +567,23 @@ def test_an_after_call_tool_accepted_after_the_end_runs_at_once(house: House, le
     assert ledger.effects == ["send Bye"]
 
 
-def test_ending_a_call_reads_no_tool_calls_where_no_tool_waits_for_it(house: House) -> None:
-    desk = house.desk._replace(agent=house.desk.agent._replace(tools=Toolbox()))
-    webhook.respond(desk, house.event(message("status-update", house.clock, status="ended")))
+@pytest.mark.parametrize("waits", [False, True])
+def test_ending_a_call_reads_its_tool_calls_only_where_a_tool_may_wait_for_that(
+    house: House, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
 
-    assert house.aws.wire.take() == ["UpdateItem"]
+    def none(_store: Any, call_id: str) -> list[toolcalls.Row]:
+        read.append(call_id)
+        return []
+
+    monkeypatch.setattr(toolcalls, "of_call", none)
+    agent = house.desk.agent if waits else house.desk.agent._replace(tools=Toolbox())
+    webhook.respond(
+        house.desk._replace(agent=agent), house.event(message("status-update", house.clock, status="ended"))
+    )
+
+    assert read == ([CALL] if waits else [])
 
 
 def test_a_table_that_is_down_is_answered_with_an_error_result_and_200(house: House) -> None:

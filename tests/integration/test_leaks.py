@@ -117,7 +117,7 @@ def test_logs_and_metrics_name_nobody_and_quote_nothing(
         "tool call accepted",
         "inline tool failed",
         "tool attempt failed",
-        "a caller heard the apology",
+        "a caller did not reach the assistant",
         "the pipeline is slow",
     } <= said
     for secret in (CANARY, NUMBER, NUMBER.removeprefix("+"), "vapi.ai", *development.SECRETS.values()):

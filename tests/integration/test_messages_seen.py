@@ -28,7 +28,7 @@ SESSION: dict[str, Any] = {"session": {}}
 # type → the fields that its schema wants, and the requests to AWS that it costs. Types without a schema stand below.
 UNION: dict[str, tuple[dict[str, Any], list[str]]] = {
     "assistant-request": ({}, ["PutItem"]),
-    "tool-calls": ({"toolCallList": [LOOK_UP], "toolWithToolCallList": []}, ["PutItem"]),
+    "tool-calls": ({"toolCallList": [LOOK_UP], "toolWithToolCallList": []}, ["GetItem", "PutItem"]),
     "transfer-destination-request": ({}, ["PutItem"]),
     "handoff-destination-request": ({"parameters": {"topic": "billing"}}, ["PutItem"]),
     "knowledge-base-request": (HISTORY, []),
@@ -38,7 +38,7 @@ UNION: dict[str, tuple[dict[str, Any], list[str]]] = {
     "status-update": ({"status": "in-progress"}, ["UpdateItem"]),
     "end-of-call-report": (
         {"endedReason": "customer-ended-call", "artifact": {}, "analysis": {"summary": "Asked."}},
-        ["PutItem", "UpdateItem", "Query"],
+        ["PutItem", "UpdateItem", "Query", "Query"],
     ),
     "conversation-update": (HISTORY, []),
     "speech-update": ({"status": "started", "role": "user", "turn": 0}, ["UpdateItem"]),
@@ -66,13 +66,18 @@ UNION: dict[str, tuple[dict[str, Any], list[str]]] = {
 }
 WITHOUT_SCHEMA: dict[str, tuple[dict[str, Any], list[str]]] = {
     "assistant.started": ({"newAssistant": {"name": "Front desk"}}, []),
-    "function-call": ({"functionCall": {"name": "look_up", "parameters": {"name": "Ann"}}}, ["PutItem"]),
+    "function-call": ({"functionCall": {"name": "look_up", "parameters": {"name": "Ann"}}}, ["GetItem", "PutItem"]),
     "language-changed": ({"language": "es"}, []),
 }
 SEEN = UNION | WITHOUT_SCHEMA
 # Types that come in several forms which do not cost the same.
 VARIANTS: list[tuple[str, dict[str, Any], list[str]]] = [
-    ("status-update", {"status": "ended", "endedReason": "silence-timed-out"}, ["UpdateItem", "Query"]),
+    # The second look is for the slot that the call has filled, the ticket for its phone leg.
+    (
+        "status-update",
+        {"status": "ended", "endedReason": "silence-timed-out"},
+        ["UpdateItem", "SendMessage", "Query", "Query"],
+    ),
     ("status-update", {"status": "scheduled"}, ["UpdateItem"]),
     ("status-update", {"status": "queued"}, ["UpdateItem"]),
     ("status-update", {"status": "ringing"}, ["UpdateItem"]),

@@ -9,13 +9,16 @@ from xml.etree import ElementTree
 
 import httpx
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from devkit import development
-from switchboard import legs, lookups, phone, signatures
+from switchboard import admission, callbacks, calls, legs, lookups, phone, signatures
 from switchboard.desk import Agent, Caller
 from switchboard.errors import Unavailable
 from switchboard.messages import Assistant, Decision, Refusal, Transfer
-from switchboard.phone import Line
+from switchboard.queue import Ticket
+from switchboard.store import Store
+from switchboard.telemetry import Count
 from switchboard.vapi import Vapi
 from tests.integration.conftest import BASE_URL, CALL, CALL_SID, CALLER, CONTROL, House, Vapis
 
@@ -33,12 +36,16 @@ FORM = {
 }
 
 
-def event(path: str = "/voice/inbound", token: str = development.TWILIO_AUTH_TOKEN, **changes: str) -> dict[str, Any]:
+def event(
+    path: str = "/voice/inbound", token: str = development.TWILIO_AUTH_TOKEN, query: str = "", **changes: str
+) -> dict[str, Any]:
     """A signed request as AWS hands it over: the form in base64."""
     form = {**FORM, **changes}
-    signature = signatures.sign_twilio(BASE_URL + path, list(form.items()), token)
+    url = f"{BASE_URL}{path}?{query}" if query else BASE_URL + path
+    signature = signatures.sign_twilio(url, list(form.items()), token)
     return {
         "rawPath": path,
+        "rawQueryString": query,
         "headers": {
             "content-type": "application/x-www-form-urlencoded; charset=UTF-8",
             "x-twilio-signature": signature,
@@ -104,13 +111,20 @@ def test_a_repeat_gets_the_stored_document_and_no_second_call(house: House, vapi
     assert len(vapis.requests) == 1
 
 
+def step(answer: dict[str, Any]) -> str:
+    """Which step of the ladder a document is."""
+    heard(answer)
+    verbs = " ".join(verb.tag for verb in ElementTree.fromstring(answer["body"]))  # noqa: S314 - our own document
+    return {"Say Enqueue": "queue", "Say Dial": "human", "Say Hangup": "apology"}.get(verbs, "")
+
+
 @pytest.mark.parametrize(
     "trouble",
     [
         httpx.ReadTimeout("slow"),
         httpx.ConnectError("down"),
         httpx.Response(500, json={}),
-        httpx.Response(400, json={"message": "Over Concurrency Limit"}),
+        httpx.Response(400, json={"message": "Bad Request"}),
         httpx.Response(401, json={}),
         httpx.Response(201, content=b"<html>"),
         httpx.Response(201, json=[]),
@@ -118,7 +132,6 @@ def test_a_repeat_gets_the_stored_document_and_no_second_call(house: House, vapi
         created(id="../../x"),
         created(phoneCallProviderDetails=None),
         created(phoneCallProviderDetails={"twiml": ""}),
-        created(subscriptionLimits={"concurrencyBlocked": True}),
     ],
     ids=str,
 )
@@ -130,6 +143,81 @@ def test_when_vapi_fails_the_caller_hears_why_and_vapi_is_not_asked_again(
     assert heard(phone.answer_call(house.exchange, event())) == house.settings.apology
     assert heard(phone.answer_call(house.exchange, event())) == house.settings.apology
     assert len(vapis.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        httpx.Response(400, json={"message": "Over Concurrency Limit"}),
+        httpx.Response(429, json={}),
+        created(subscriptionLimits={"concurrencyBlocked": True}),
+    ],
+    ids=["400", "429", "201"],
+)
+def test_when_vapi_is_full_the_caller_waits_in_line_and_gives_the_slot_back(
+    house: House, vapis: Vapis, trouble: httpx.Response
+) -> None:
+    vapis.answer = trouble
+
+    answers = [phone.answer_call(house.exchange, event()) for _ in range(2)]
+    assert [step(answer) for answer in answers] == ["queue", "queue"]
+    assert answers[0]["body"] == answers[1]["body"]
+    assert len(vapis.requests) == 1
+    assert admission.active(house.store, house.clock()) == 0
+
+
+def test_a_request_that_comes_while_the_first_still_asks_is_told_words_and_asks_nobody(
+    house: House, vapis: Vapis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[tuple[str, str]] = []
+    monkeypatch.setattr(phone, "count", lambda what, reason="": counted.append((what, reason)))
+    settings = house.settings._replace(human_number="+15550100777")
+    exchange = house.exchange._replace(settings=settings)
+    repeats: list[dict[str, Any]] = []
+    kept: list[bool] = []
+
+    def meanwhile(caller: Caller) -> Decision:
+        repeats.append(phone.answer_call(exchange, event()))
+        kept.append("twiml" in house.items(f"SID#{CALL_SID}")["META"])
+        return Assistant(id="a")
+
+    first = phone.answer_call(exchange._replace(agent=with_agent(house, meanwhile).agent), event())
+
+    assert [step(answer) for answer in repeats] == ["human"]
+    assert kept == [False]
+    assert (Count.INBOUND_LADDER, "repeated") in counted
+    # What the first request was answered is what is kept, and what everybody hears who asks later.
+    assert first["body"] == TWIML
+    assert phone.answer_call(exchange, event())["body"] == TWIML
+    assert len(vapis.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "query"), [("/voice/inbound", ""), ("/voice/dequeued", "n=1"), ("/voice/back", "n=1")]
+)
+def test_a_write_that_the_sdk_had_to_repeat_is_no_repeated_request(
+    house: House, vapis: Vapis, monkeypatch: pytest.MonkeyPatch, path: str, query: str
+) -> None:
+    """The answer to the write that opens the leg's turn is lost, so the second try meets what the first has stored."""
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
+    sent: list[str] = []
+
+    def lose(event_name: str, **_: Any) -> None:
+        # moto's own handler comes before this one: the request has had its effect.
+        if event_name.endswith(".UpdateItem"):
+            sent.append(event_name)
+        if len(sent) == 1:
+            raise ReadTimeoutError(endpoint_url="https://aws.example")
+
+    events = house.aws.dynamodb.meta.events
+    events.register_last("before-send", lose, unique_id="lose")
+    answer = phone.answer_call(house.exchange, event(path, query=query, QueueResult="leave"))
+    events.unregister("before-send", unique_id="lose")
+
+    assert answer["body"] == TWIML
+    assert len(vapis.requests) == 1
+    # The first write twice, and what was answered.
+    assert len(sent) >= 3
 
 
 def test_when_the_table_is_down_the_caller_hears_it_and_no_call_is_made(house: House, vapis: Vapis) -> None:
@@ -203,7 +291,10 @@ def test_the_agent_may_put_a_caller_through_without_an_assistant(house: House, v
     answer = phone.answer_call(with_agent(house, lambda _: Transfer("+15550100100", "One moment.")), event())
 
     assert heard(answer) == "One moment.+15550100100"
-    assert "<Dial>" in answer["body"]
+    assert step(answer) == "human"
+    # Whom nobody picks up for is not left in silence.
+    assert "/voice/step?after=human&amp;cause=no_answer" in answer["body"]
+    assert admission.active(house.store, house.clock()) == 0
     assert vapis.requests == []
 
 
@@ -238,7 +329,9 @@ def test_a_vapi_that_drips_its_answer_does_not_keep_the_caller_waiting(house: Ho
 
     assert heard(answer) == house.settings.apology
     assert time.monotonic() - began < 3
-    assert "twiml" not in house.items(f"SID#{CALL_SID}")["META"]
+    assert phone.answer_call(slow, event())["body"] == answer["body"]
+    # There may be a call by now, so its slot is kept until the leg ends.
+    assert admission.active(house.store, house.clock()) == 1
 
 
 def test_a_table_that_hangs_after_vapi_has_answered_does_not_keep_the_caller_waiting(
@@ -352,8 +445,7 @@ def test_an_unsigned_request_is_refused_even_while_no_token_can_be_read(house: H
 
 def status(house: House, **changes: str) -> dict[str, Any]:
     """Send a status callback."""
-    line = Line(house.settings, house.exchange.secrets)
-    return phone.record_status(line, house.store, event("/voice/status", **changes), house.clock())
+    return callbacks.respond(house.attendant, event("/voice/status", **changes))
 
 
 def test_a_status_callback_is_merged_into_the_leg_by_its_sequence(house: House) -> None:
@@ -365,15 +457,108 @@ def test_a_status_callback_is_merged_into_the_leg_by_its_sequence(house: House) 
     assert (leg["status"], leg["duration"], leg["call_id"]) == ("completed", 61, CALL)
 
 
-def test_a_status_callback_costs_one_write(house: House) -> None:
-    status(house, CallStatus="completed", SequenceNumber="0")
+def test_a_status_callback_costs_one_write_until_the_leg_is_over(house: House) -> None:
+    status(house, CallStatus="in-progress", SequenceNumber="0")
 
     assert house.aws.wire.take() == ["UpdateItem"]
 
 
+def test_the_end_of_the_leg_gives_its_slot_back_and_has_the_other_end_looked_after(house: House) -> None:
+    phone.answer_call(house.exchange, event())
+    assert admission.active(house.store, house.clock()) == 1
+
+    for _ in range(2):
+        assert status(house, CallStatus="completed", SequenceNumber="3")["statusCode"] == 204
+
+    assert admission.active(house.store, house.clock()) == 0
+    sent = house.aws.sqs.get_queue_attributes(
+        QueueUrl=house.settings.live_queue, AttributeNames=["ApproximateNumberOfMessagesDelayed"]
+    )
+    assert sent["Attributes"]["ApproximateNumberOfMessagesDelayed"] == "2"
+
+
+def test_the_end_of_the_leg_is_told_again_where_a_slot_could_not_be_given_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone.answer_call(house.exchange, event())
+    with monkeypatch.context() as patch:
+        patch.setattr(admission, "leave", down)
+        assert status(house, CallStatus="completed", SequenceNumber="3")["statusCode"] == 503
+
+    assert status(house, CallStatus="completed", SequenceNumber="3")["statusCode"] == 204
+    assert admission.active(house.store, house.clock()) == 0
+
+
+def down(*_: object, **__: object) -> int:
+    """A table that does not answer."""
+    raise Unavailable("table: down")
+
+
+def test_a_slot_that_cannot_be_given_back_is_no_reason_for_another_answer(
+    house: House, vapis: Vapis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[tuple[str, str]] = []
+    monkeypatch.setattr(phone, "count", lambda what, reason="": counted.append((what, reason)))
+    monkeypatch.setattr(admission, "leave", down)
+    vapis.answer = httpx.Response(400, json={"message": "Over Concurrency Limit"})
+
+    assert step(phone.answer_call(house.exchange, event())) == "queue"
+    assert (Count.INBOUND_LADDER, "concurrency") in counted
+
+
+def test_whatever_is_wrong_with_the_record_the_caller_is_connected(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise TypeError("a number that is none")
+
+    monkeypatch.setattr(calls, "link", broken)
+
+    assert phone.answer_call(house.exchange, event())["body"] == TWIML
+
+
+def test_where_our_own_address_cannot_be_read_in_time_the_caller_hears_the_apology(
+    house: House, vapis: Vapis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address is read again for the ladder; a store of secrets that hangs just then must not cost the answer."""
+    monkeypatch.setattr(phone, "MARGIN", 0.05)
+    monkeypatch.setattr(phone, "base_url", lambda _: time.sleep(5))
+    settings = house.settings._replace(human_number="+15550100777")
+    broken = house.exchange._replace(settings=settings, store=Store("none", house.aws.dynamodb))
+    began = time.monotonic()
+
+    assert step(phone.answer_call(broken, event())) == "apology"
+    assert time.monotonic() - began < 3
+
+
+def test_the_slot_is_filled_with_the_call_so_that_either_end_frees_it(house: House) -> None:
+    phone.answer_call(house.exchange, event())
+
+    assert admission.leave(house.store, call_id=CALL) == 1
+
+
+def test_a_call_that_was_asked_for_without_success_does_not_count_twice(house: House, vapis: Vapis) -> None:
+    limited = house.exchange._replace(settings=house.settings._replace(caller_hourly_calls=1))
+    vapis.answer = httpx.Response(401, json={})
+
+    for _ in range(3):
+        phone.answer_call(limited, event())
+    vapis.answer = created()
+    assert step(phone.answer_call(limited, event(CallSid="CA" + "b2" * 16))) == "apology"
+    assert len(vapis.requests) == 1
+
+
+def test_twenty_calls_from_one_number_reach_vapi_as_often_as_they_may(house: House, vapis: Vapis) -> None:
+    limited = house.exchange._replace(settings=house.settings._replace(caller_hourly_calls=3, max_calls=0))
+
+    steps = [step(phone.answer_call(limited, event(CallSid=f"CA{number:032x}"))) for number in range(20)]
+
+    assert steps == [""] * 3 + ["apology"] * 17
+    assert len(vapis.requests) == 3
+
+
 def test_a_forged_status_callback_does_nothing(house: House) -> None:
-    line = Line(house.settings, house.exchange.secrets)
-    answer = phone.record_status(line, house.store, event("/voice/status", token="wrong"), house.clock())
+    answer = callbacks.respond(house.attendant, event("/voice/status", token="wrong"))
 
     assert answer["statusCode"] == 403
     assert house.aws.wire.take() == []
@@ -404,3 +589,15 @@ def test_no_secret_is_in_any_answer(house: House, vapis: Vapis) -> None:
 
     for secret in development.SECRETS.values():
         assert secret not in str(answers)
+
+
+def test_a_caller_who_hangs_up_while_vapi_is_asked_leaves_no_call_behind(house: House) -> None:
+    def asked(_: httpx.Request) -> httpx.Response:
+        assert status(house, CallStatus="completed")["statusCode"] == 204
+        return created()
+
+    exchange = house.exchange._replace(vapi=Vapi(house.settings.vapi_url, httpx.MockTransport(asked)))
+    assert phone.answer_call(exchange, event())["body"] == TWIML
+
+    assert [ticket for ticket, _ in house.tickets(house.live)] == [Ticket(CALL, CALL_SID, due="leg_over")]
+    assert admission.active(house.store, house.clock()) == 0

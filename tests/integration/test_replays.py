@@ -396,5 +396,5 @@ def test_a_replay_after_an_interruption_is_told_what_was_done_before_it(
     ask(backend, message("user-interrupted", backend.clock))()
 
     assert send() == first
-    assert other()["results"][0]["error"] == lanes.INTERRUPTED
+    assert other()["results"][0]["error"] == lanes.CONFLICT
     assert ledger.effects == ["hang up"]

@@ -14,7 +14,7 @@ from botocore.exceptions import ConnectTimeoutError
 
 from devkit import development
 from devkit import secrets as keeper
-from switchboard import phone, signatures, webhook
+from switchboard import line, signatures, webhook
 from switchboard.errors import Refused
 from switchboard.secrets import PUBLIC_BASE_URL, TWILIO_AUTH_TOKEN, VAPI_WEBHOOK, Secrets
 from switchboard.settings import Settings
@@ -50,9 +50,9 @@ def twilio(house: House, environment: Secrets, token: str) -> int:
         "isBase64Encoded": True,
     }
     try:
-        phone.take_in(phone.Line(house.settings, environment), event)
+        line.take_in(line.Line(house.settings, environment), event)
     except Refused as refused:
-        return int(phone.refuse(refused)["statusCode"])
+        return int(line.refuse(refused)["statusCode"])
     return 204
 
 

@@ -21,7 +21,7 @@ def told(house: House, identity: str = CALL, *, reveal: bool = False) -> Story:
 
 def interrupted_call(house: House) -> None:
     """A caller who changes her mind while the first change is being made, and then hangs up."""
-    legs.open_leg(house.store, CALL_SID, house.clock())
+    legs.open_leg(house.store, CALL_SID, {}, 1800, house.clock())
     legs.connect(house.store, CALL_SID, CALL, "<Response/>")
     house.clock.advance(1)
     say(house, "status-update", status="in-progress")
@@ -145,7 +145,7 @@ def test_an_unknown_call_is_one_clear_line(house: House, identity: str) -> None:
 
 
 def test_a_leg_that_was_never_connected_says_so(house: House) -> None:
-    legs.open_leg(house.store, CALL_SID, house.clock())
+    legs.open_leg(house.store, CALL_SID, {}, 1800, house.clock())
 
     with pytest.raises(UserError, match="never connected"):
         told(house, CALL_SID)

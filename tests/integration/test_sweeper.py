@@ -7,11 +7,11 @@ import pytest
 
 from switchboard import toolcalls, worker
 from switchboard.errors import Unavailable
-from switchboard.store import Check, Key
+from switchboard.store import Check, Key, Store
 from switchboard.sweeper import Broom, sweep
-from switchboard.toolcalls import Delivery, State
+from switchboard.toolcalls import Delivery, Row, State
 from tests.integration import test_worker
-from tests.integration.conftest import House, Ledger, Vapis
+from tests.integration.conftest import CALL, House, Ledger, Vapis
 from tests.integration.test_worker import KEY, crashed_after_claim, crashed_after_intent, row
 from tests.integration.test_worker import ask as accept
 
@@ -123,6 +123,41 @@ def test_a_delivery_whose_owner_died_is_never_sent_again(live_call: House, vapis
     assert vapis.requests == []
     assert row(live_call).delivery is Delivery.UNDELIVERABLE
     assert not is_open(live_call)
+
+
+def test_a_delivery_whose_owner_died_is_told_to_whoever_follows_up_once(live_call: House) -> None:
+    told: list[tuple[str, str, State, str]] = []
+    telling = broom(live_call)._replace(
+        undelivered=lambda row, reason: told.append((row.call_id, row.tool, row.state, reason))
+    )
+    committed(live_call)
+    claim_delivery(live_call)
+    live_call.clock.advance(60)
+    for _ in range(2):
+        sweep(telling)
+
+    assert told == [(CALL, "move", State.SUCCEEDED, "owner_lost")]
+
+
+def test_a_delivery_whose_owner_comes_back_in_the_last_moment_is_told_to_nobody(
+    live_call: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    committed(live_call)
+    claim_delivery(live_call)
+    live_call.clock.advance(60)
+    void = toolcalls.void_delivery
+
+    def late(store: Store, claimed: Row, before: float) -> bool:
+        owner = row(live_call).delivery_owner
+        assert toolcalls.end_delivery(store, claimed, owner, Delivery.DELIVERED, "speak")
+        return void(store, claimed, before)
+
+    monkeypatch.setattr(toolcalls, "void_delivery", late)
+
+    assert sweep(broom(live_call)._replace(undelivered=lambda _, reason: told.append(reason))) == 0
+    assert told == []
+    assert row(live_call).delivery is Delivery.DELIVERED
 
 
 def test_a_delivery_under_way_is_left_to_its_owner(live_call: House) -> None:

@@ -11,10 +11,12 @@ import pytest
 from switchboard import calls, telemetry, toolcalls, webhook, worker
 from switchboard.budget import Overrun
 from switchboard.errors import Unavailable
-from switchboard.queue import Ticket
+from switchboard.queue import Queue, Ticket
 from switchboard.store import Check, Key
+from switchboard.telemetry import Count
 from switchboard.toolcalls import Delivery, Row, State
-from switchboard.tools import Call, DefiniteFailure, Toolbox
+from switchboard.tools import Call, DefiniteFailure, Toolbox, ToolError
+from switchboard.vapi import Vapi
 from tests.integration.conftest import CALL, CONTROL, House, Ledger, Vapis, message, tool_call
 
 KEY = Key(f"CALL#{CALL}", "TOOL#call_1")
@@ -52,6 +54,42 @@ def live_call(house: House) -> House:
     return house
 
 
+def test_words_that_must_be_exact_are_said_as_they_are_and_a_failure_is_told_to_the_model(
+    live_call: House, tools: Toolbox, ledger: Ledger, vapis: Vapis
+) -> None:
+    @tools.tool(meanwhile="One moment.", verbatim=True)
+    def reserve(to: Annotated[str, "A day."]) -> str:
+        """Reserve a table."""
+        ledger.act("reserve")
+        if to == "Sunday":
+            raise ToolError("We are closed.")
+        return "Your number is A 1 7."
+
+    for number, day in enumerate(("Friday", "Sunday"), 1):
+        ask(live_call, "reserve", f"call_{number}", to=day)
+        live_call.run(live_call.live)
+
+    said, told = (body for _, body in vapis.requests)
+    assert said == {"type": "say", "content": "Your number is A 1 7."}
+    assert (told["type"], "We are closed." in told["message"]["content"]) == ("add-message", True)
+
+
+def test_exact_words_that_are_superseded_are_not_said(live_call: House, tools: Toolbox, vapis: Vapis) -> None:
+    @tools.tool(meanwhile="One moment.", verbatim=True)
+    def reserve(to: Annotated[str, "A day."]) -> str:
+        """Reserve a table."""
+        return "Your number is A 1 7."
+
+    ask(live_call, "reserve", to="Friday")
+    live_call.clock.advance(1)
+    say(live_call, "user-interrupted")
+    live_call.clock.advance(1)
+    say(live_call, "transcript", role="user", transcriptType="final", transcript="No wait, I need another day for this.")
+    live_call.run(live_call.live)
+
+    assert [(body["type"], body["triggerResponseEnabled"]) for _, body in vapis.requests] == [("add-message", False)]
+
+
 def test_a_result_is_spoken_into_the_live_call_once(live_call: House, ledger: Ledger, vapis: Vapis) -> None:
     ask(live_call)
     live_call.run(live_call.live)
@@ -83,6 +121,7 @@ def test_a_background_call_costs_what_was_promised(live_call: House) -> None:
         "GetItem",  # the session
         "TransactWriteItems",  # may it be spoken, and by me
         "UpdateItem",  # it was
+        "GetItem",  # has the caller interrupted meanwhile
     ]
 
 
@@ -224,6 +263,32 @@ def test_a_definite_failure_that_is_final_ends_the_call(live_call: House, ledger
     live_call.run(live_call.live)
 
     assert (row(live_call).state, row(live_call).result) == (State.FAILED, worker.FAILED_WORDS)
+
+
+def test_a_tool_that_leaves_the_program_does_not_take_the_worker_along(live_call: House, ledger: Ledger) -> None:
+    ledger.fails_with = SystemExit(1)
+    ask(live_call, "pay", amount=1)
+    live_call.run(live_call.live)
+
+    assert (row(live_call).state, ledger.effects) == (State.UNKNOWN, ["pay"])
+
+
+def test_a_result_that_was_spoken_is_not_called_lost_by_a_ticket_that_comes_too_late(
+    live_call: House, vapis: Vapis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[str] = []
+    bench = live_call.live._replace(undelivered=lambda _, reason: lost.append(reason))
+    ask(live_call)
+    live_call.run(live_call.live)
+    seen = row(live_call)._replace(delivery=Delivery.PENDING)
+    say(live_call, "status-update", status="ended", endedReason="customer-ended-call")
+    load = toolcalls.load
+    monkeypatch.setattr(toolcalls, "load", lambda *_: seen)
+    worker.work(bench, TICKET._replace(due="speak"), receipt(live_call), lambda: 35.0)
+    monkeypatch.setattr(toolcalls, "load", load)
+
+    assert lost == []
+    assert (len(vapis.requests), row(live_call).delivery) == (1, Delivery.DELIVERED)
 
 
 Crash = Callable[[House, Row], Row | None]
@@ -381,12 +446,17 @@ def test_a_call_is_not_closed_while_it_may_still_run(live_call: House) -> None:
     assert later is None
 
 
-def test_a_tool_that_was_removed_by_a_deployment_is_closed_by_its_deadline(live_call: House, tools: Toolbox) -> None:
+def test_a_tool_that_was_removed_by_a_deployment_is_closed_by_its_deadline(
+    live_call: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ask(live_call)
     emptied = live_call.live._replace(agent=live_call.live.agent._replace(tools=Toolbox()))
     found = live_call.aws.sqs.receive_message(QueueUrl=live_call.settings.live_queue)["Messages"][0]
+    delays: list[int] = []
+    monkeypatch.setattr(Queue, "send", lambda _queue, _ticket, delay: delays.append(delay))
     worker.work(emptied, TICKET, found["ReceiptHandle"], lambda: 35.0)
     assert row(live_call).state is State.RECEIVED
+    assert delays == [worker.BACKOFF]
     live_call.clock.advance(61)
     worker.work(emptied, TICKET, found["ReceiptHandle"], lambda: 35.0)
 
@@ -466,6 +536,22 @@ def test_a_hello_over_the_filler_supersedes_nothing(live_call: House, vapis: Vap
     live_call.run(live_call.live)
 
     assert [triggers for _, triggers in spoken(vapis)] == [True]
+
+
+@pytest.mark.parametrize("newer", [False, True])
+def test_without_stored_transcripts_only_a_newer_tool_call_supersedes(
+    live_call: House, vapis: Vapis, newer: bool
+) -> None:
+    settings = live_call.desk.settings._replace(store_transcripts=False)
+    deaf = live_call._replace(desk=live_call.desk._replace(settings=settings))
+    ask(deaf)
+    interrupt(deaf, "Wait, I need to change the time")
+    if newer:
+        deaf.clock.advance(1)
+        ask(deaf, "move", "call_2", to="y")
+    worker.work(deaf.live, TICKET, receipt(deaf), lambda: 35.0)
+
+    assert [triggers for _, triggers in spoken(vapis)] == [not newer]
 
 
 def test_a_newer_tool_call_after_the_interruption_supersedes_the_older(live_call: House, vapis: Vapis) -> None:
@@ -576,6 +662,84 @@ def test_a_call_that_vapi_no_longer_knows_has_ended(live_call: House, vapis: Vap
 
     assert len(vapis.requests) == 1
     assert row(live_call).delivery is Delivery.DROPPED
+
+
+def test_a_call_that_vapi_no_longer_knows_is_not_tried_again(live_call: House, vapis: Vapis) -> None:
+    told: list[tuple[str, str]] = []
+    bench = live_call.live._replace(undelivered=lambda row, reason: told.append((row.key.sk, reason)))
+    vapis.answer = httpx.Response(404)
+    for id in ("call_1", "call_2"):
+        ask(live_call, "move", id, to="x")
+        worker.work(bench, Ticket(CALL, f"TOOL#{id}"), receipt(live_call), lambda: 35.0)
+
+    assert len(vapis.requests) == 1
+    assert told == [("TOOL#call_1", "call_ended"), ("TOOL#call_2", "call_ended")]
+    session = calls.load(live_call.store, CALL, live_call.clock())
+    assert session
+    assert (session.ended, session.control_host) == (True, "")
+    # Vapi's own message is still the one that says when and why.
+    say(live_call, "status-update", status="ended", endedReason="customer-ended-call")
+    assert live_call.items(KEY.pk)["META"]["ended_reason"] == "customer-ended-call"
+
+
+def test_the_end_that_is_only_guessed_makes_no_session(house: House, vapis: Vapis) -> None:
+    vapis.answer = httpx.Response(404)
+    ask(house)
+    house.run(house.live)
+
+    assert (row(house).delivery, calls.load(house.store, CALL, house.clock())) == (Delivery.DROPPED, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "counted"),
+    [
+        ("user-interrupted", {}, True),
+        ("speech-update", {"role": "user", "status": "started"}, True),
+        ("speech-update", {"role": "assistant", "status": "started"}, False),
+    ],
+)
+def test_what_the_caller_interrupts_while_it_is_on_its_way_is_counted(
+    live_call: House,
+    vapis: Vapis,
+    kind: str,
+    fields: dict[str, Any],
+    counted: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts: list[tuple[Count, str]] = []
+    monkeypatch.setattr(worker, "count", lambda what, reason="": counts.append((what, reason)))
+    speak = Vapi.speak
+
+    def interrupted(*args: Any, **kwargs: Any) -> None:
+        live_call.clock.advance(0.1)
+        say(live_call, kind, **fields)
+        speak(*args, **kwargs)
+
+    monkeypatch.setattr(Vapi, "speak", interrupted)
+    ask(live_call)
+    live_call.run(live_call.live)
+
+    assert row(live_call).delivery is Delivery.DELIVERED
+    assert counts[-1] == (Count.DELIVERED, "overtaken" if counted else "")
+
+
+def test_without_a_table_nothing_is_known_of_an_interruption_and_the_result_stays_spoken(
+    live_call: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(live_call)
+    end = toolcalls.end_delivery
+
+    def ended(*args: Any) -> bool:
+        monkeypatch.setattr(calls, "load", down)
+        return end(*args)
+
+    def down(*_: Any) -> None:
+        raise Unavailable("table: ThrottlingException")
+
+    monkeypatch.setattr(toolcalls, "end_delivery", ended)
+
+    assert live_call.run(live_call.live) == 1
+    assert row(live_call).delivery is Delivery.DELIVERED
 
 
 def test_without_a_control_url_nothing_is_sent_and_the_result_is_kept(house: House, vapis: Vapis) -> None:
@@ -711,6 +875,18 @@ def test_an_assistant_that_stays_silent_about_a_silent_addition_is_made_to_speak
     follow(live_call)
 
     assert [triggers for _, triggers in spoken(vapis)] == [False, True]
+
+
+def test_a_follow_up_that_finds_the_call_gone_is_the_last_thing_tried(live_call: House, vapis: Vapis) -> None:
+    silenced(live_call)
+    live_call.clock.advance(5)
+    vapis.answer = httpx.Response(410)
+    follow(live_call)
+
+    session = calls.load(live_call.store, CALL, live_call.clock())
+    assert session
+    assert session.ended
+    assert row(live_call).delivery is Delivery.DELIVERED
 
 
 def test_an_assistant_that_speaks_after_a_silent_addition_is_left_alone(live_call: House, vapis: Vapis) -> None:

@@ -57,7 +57,7 @@ def configured() -> dict[str, Any]:
 
 
 def test_the_agent_is_its_tools_and_its_two_decisions() -> None:
-    assert agent == Agent(tools, assistant, destination)
+    assert agent == Agent(tools, assistant, destination, people=decisions.PEOPLE)
 
 
 def test_a_stored_assistant_is_named_where_one_is_set(environment: pytest.MonkeyPatch) -> None:
@@ -105,6 +105,7 @@ def test_the_assistant_has_everything_that_a_call_needs() -> None:
     assert [definition["function"]["name"] for definition in config["model"]["tools"]] == [
         "find_appointment",
         "change_appointment",
+        "transfer_to_person",
         "send_confirmation",
     ]
     assert config["model"]["messages"][0]["role"] == "system"
@@ -171,6 +172,7 @@ def test_every_tool_runs_where_and_acts_as_it_should() -> None:
     assert {tool.name: (tool.lane, tool.effect) for tool in tools} == {
         "find_appointment": ("inline", "read"),
         "change_appointment": ("live", "keyed"),
+        "transfer_to_person": ("live", "keyed"),
         "send_confirmation": ("after_call", "keyed"),
     }
     assert tool("change_appointment").meanwhile

@@ -65,26 +65,26 @@ def plays(monkeypatch: pytest.MonkeyPatch, *kept: bool) -> list[str]:
     return names
 
 
-def test_both_calls_are_played_and_shown(
+def test_every_call_is_played_and_shown(
     stacks: list[StackStub], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = plays(monkeypatch, True, True)
+    names = plays(monkeypatch, True, True, True)
     code = demo.run(Namespace())
     shown = capsys.readouterr().out
 
     assert code == 0
-    assert names == ["clinic_bypass.yaml", "clinic_imported.yaml"]
-    assert shown.count("the timeline") == 2
+    assert names == ["clinic_bypass.yaml", "clinic_imported.yaml", "clinic_transfer.yaml"]
+    assert shown.count("the timeline") == 3
     assert "Every promise was kept" in shown
     assert stacks[0].stopped
 
 
-@pytest.mark.parametrize("kept", [(False, True), (True, False)])
-def test_a_broken_promise_of_either_call_fails(
+@pytest.mark.parametrize("kept", [(False, True, True), (True, False, True), (True, True, False)])
+def test_a_broken_promise_of_any_call_fails(
     stacks: list[StackStub],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    kept: tuple[bool, bool],
+    kept: tuple[bool, ...],
 ) -> None:
     plays(monkeypatch, *kept)
 
@@ -94,7 +94,7 @@ def test_a_broken_promise_of_either_call_fails(
 
 
 def test_a_dead_letter_fails(stacks: list[StackStub], monkeypatch: pytest.MonkeyPatch) -> None:
-    plays(monkeypatch, True, True)
+    plays(monkeypatch, True, True, True)
     monkeypatch.setattr(StackStub, "dead_letters", 1)
 
     assert demo.run(Namespace()) == 1

@@ -42,3 +42,11 @@ def test_the_reasons_of_the_page_are_those_of_the_code() -> None:
     for outcome in first_cells("What a call went through"):
         _, _, reason = outcome.partition(", ")
         assert reason in ("", "…") or f'"{reason}"' in code, outcome
+
+
+def test_every_reason_for_reconciling_is_explained() -> None:
+    package = ROOT / "layers/switchboard/switchboard"
+    code = "".join(path.read_text() for path in package.glob("*.py"))
+    counted = " ".join(re.findall(r"count\(Count\.RECONCILED, (.+)\)", code))
+
+    assert first_cells("What was reconciled") == set(re.findall(r'"(\w+)"', counted))

@@ -2,6 +2,8 @@
 
 import inspect
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
 HOW = {
     "make demo": "`.ci/run` runs it",
     "make test": "`.ci/run` runs it: this very test",
+    "switchboard dial +12025550143 --key reminder-apt_1 --set name=Maria": "tests/unit/test_dial.py; the number is made up",
     "make up": "tests/local/test_stack.py runs `switchboard up`",
     "make down": "tests/local/test_stack.py runs `switchboard down`",
     "source .venv/bin/activate": "the set-up's own folder",
@@ -54,6 +57,7 @@ HOW = {
     "switchboard call 5c0ffee0-0000-4000-8000-000000000001": "tests/integration/test_story.py; the id is made up",
     "switchboard call CA00000000000000000000000000000000 --json": "tests/integration/test_story.py; the id is made up",
     "python -m tests.benchmarks.front_door": "tests/unit/test_benchmarks.py",
+    "python -m tests.benchmarks.inbound": "tests/unit/test_benchmarks.py",
     "switchboard dlq list": "tests/integration/test_dlq.py",
     "switchboard dlq redrive --lane live": "tests/integration/test_dlq.py",
     "switchboard invoke VapiWebhookFunction events/vapi_webhook/tool_call.json -n events/env.json": (
@@ -76,7 +80,7 @@ def test_every_block_says_its_language() -> None:
 
 
 def test_the_tool_of_the_readme_works() -> None:
-    [example] = [block for block in markdown.blocks(README) if block.language == "python"]
+    example, _ = [block for block in markdown.blocks(README) if block.language == "python"]
     scope: dict[str, Any] = {}
     exec(compile(example.text, "README.md", "exec"), scope)  # noqa: S102 - our own documentation
 
@@ -86,6 +90,19 @@ def test_the_tool_of_the_readme_works() -> None:
     assert tool
     assert tool.schema["properties"]["day"]["description"] == "The weekday that the caller asks about."
     assert [scope["opening_hours"](day) for day in ("Sunday", "Monday")] == ["Closed.", "Nine to five."]
+
+
+def test_the_test_of_the_readme_passes_and_would_notice_a_fault(tmp_path: Path) -> None:
+    _, example = [block for block in markdown.blocks(README) if block.language == "python"]
+    assert len([line for line in example.text.splitlines() if line]) <= 5
+
+    (tmp_path / "test_example.py").write_text(example.text)
+    (tmp_path / "test_fault.py").write_text(example.text.replace("cannot see", "lost"))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "."]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert "1 failed, 1 passed" in ran.stdout
+    assert "FAILED test_fault.py" in ran.stdout
 
 
 def test_the_tool_of_the_page_about_tools_works() -> None:

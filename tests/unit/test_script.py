@@ -6,7 +6,23 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from devkit.errors import UserError
-from devkit.script import Hangup, Hear, Pause, Report, Scene, Speech, Tools, fill, load, parse, spoken, when
+from devkit.exchange_legs import Person
+from devkit.script import (
+    Back,
+    Hangup,
+    Hear,
+    Pause,
+    Phone,
+    Report,
+    Scene,
+    Speech,
+    Tools,
+    fill,
+    load,
+    parse,
+    spoken,
+    when,
+)
 
 CALL = {"kind": "bypass", "from": "+15555550134"}
 SUNDAY = datetime(2026, 11, 22, 13, 5, tzinfo=ZoneInfo("America/New_York"))
@@ -178,3 +194,76 @@ def test_a_result_that_nobody_gave_is_told(expression: str) -> None:
 
     with pytest.raises(UserError, match="no tool has answered that yet"):
         fill(expression, Scene(SUNDAY, "", results))
+
+
+def test_a_transfer_ends_one_part_of_the_call_and_begins_another() -> None:
+    read = script(
+        {"hangup": "transfer"},
+        "report",
+        {"back": {"within": 5}},
+        {"assistant": "Hello again."},
+        {"hangup": "transfer"},
+        "back",
+        {"hangup": "assistant"},
+        "report",
+    )
+
+    assert read.transferred
+    assert [step for step in read.steps if isinstance(step, Back)] == [Back(5), Back(30)]
+    assert not script({"hangup": "caller"}).transferred
+
+
+@pytest.mark.parametrize(
+    ("steps", "error"),
+    [
+        (["back"], "step 1: nobody can come back who has not left"),
+        ([{"hangup": "caller"}, "back"], "step 2: nobody can come back who has not left"),
+        ([{"hangup": "transfer"}, "back", "back"], "step 3: nobody can come back who has not left"),
+        ([{"hangup": "transfer"}, {"assistant": "Hello?"}], "step 2: the call is over"),
+        ([{"hangup": "transfer"}, "back", {"hangup": "caller"}, {"caller": "Hello?"}], "step 4: the call is over"),
+        ([{"hangup": "transfer"}, {"back": {"within": 0}}], "step 2: within is a number"),
+        ([{"hangup": "transfer"}, {"back": {"after": 1}}], "step 2: after is not known here"),
+    ],
+)
+def test_what_follows_a_transfer_must_make_sense(steps: list[Any], error: str) -> None:
+    with pytest.raises(UserError, match=error):
+        script(*steps)
+
+
+def test_only_a_leg_of_ours_can_be_transferred() -> None:
+    with pytest.raises(UserError, match="only a call of kind bypass can be transferred"):
+        script({"hangup": "transfer"}, kind="imported")
+
+
+def with_phones(phones: Any) -> Any:
+    return parse({"call": CALL, "phones": phones, "steps": ["report"]}, "call.yaml")
+
+
+def test_phones_say_who_answers_there_and_how() -> None:
+    read = with_phones(
+        {
+            "+15550100100": {"name": "reception", "behaviour": "no-answer", "after": 3},
+            "+15550100101": {"name": "nurse", "behaviour": "busy"},
+        }
+    )
+
+    assert read.phones == {
+        "+15550100100": Phone("reception", Person("no-answer", answers_after=3)),
+        "+15550100101": Phone("nurse", Person("busy")),
+    }
+    assert script("report").phones == {}
+
+
+@pytest.mark.parametrize(
+    ("phones", "error"),
+    [
+        (["reception"], "phones: phones is a mapping"),
+        ({"reception": {"name": "x", "behaviour": "busy"}}, "phones: the key is a phone number in quotes"),
+        ({"+15550100100": {"behaviour": "busy"}}, "phones: name is missing"),
+        ({"+15550100100": {"name": "x", "behaviour": "answer"}}, "phones: behaviour is one of no-answer, busy"),
+        ({"+15550100100": {"name": "x", "behaviour": "busy", "after": "soon"}}, "phones: after is a number"),
+    ],
+)
+def test_a_mistake_in_a_phone_is_told(phones: Any, error: str) -> None:
+    with pytest.raises(UserError, match=error):
+        with_phones(phones)

@@ -47,6 +47,20 @@ def test_the_templates_defaults_are_read_into_types() -> None:
         retention_hours=24,
         voice_budget=8,
         apology=ENVIRONMENT["APOLOGY"],
+        way="bypass",
+        sip_uri="",
+        inbound_url="https://api.vapi.ai/twilio/inbound_call",
+        ladder=("queue", "human", "apology"),
+        human_number="",
+        hold_music_url="",
+        queue_minutes=10,
+        max_calls=10,
+        max_call_minutes=30,
+        caller_hourly_calls=20,
+        daily_calls=1000,
+        outbound_prefixes="",
+        quiet_hours="",
+        twilio_api_key="",
     )
 
 
@@ -74,6 +88,13 @@ REQUIRED = (
     "TRANSCRIPT_HOURS",
     "RETENTION_HOURS",
     "VOICE_BUDGET_SECONDS",
+    "VOICE_WAY",
+    "VAPI_INBOUND_URL",
+    "QUEUE_MINUTES",
+    "MAX_CALLS",
+    "MAX_CALL_MINUTES",
+    "CALLER_HOURLY_CALLS",
+    "DAILY_CALLS",
     "APOLOGY",
 )
 
@@ -190,6 +211,10 @@ def test_a_laptop_may_believe_older_ones() -> None:
         "//api.vapi.ai",
         "https://",
         "https:///path",
+        "https://[::1",
+        "https://[api.vapi.ai]",
+        "https://api.vapi.ai:99999",
+        "https://api.vapi.ai:port",
     ],
 )
 def test_a_deployed_stack_sends_keys_over_https_only(name: str, url: str) -> None:
@@ -217,3 +242,15 @@ def test_another_aws_is_only_for_a_laptop() -> None:
 @pytest.mark.parametrize(("stage", "local"), [("local", True), ("prod", False), ("dev", False), ("LOCAL", False)])
 def test_only_the_stage_called_local_is_local(stage: str, local: Any) -> None:
     assert read(STAGE=stage).local is local
+
+
+def test_the_way_is_one_of_three() -> None:
+    assert [read(VOICE_WAY=way).way for way in ("bypass", "sip", "redirect")] == ["bypass", "sip", "redirect"]
+    assert complaint(VOICE_WAY="carrier pigeon") == "VOICE_WAY must be one of bypass, sip, redirect"
+
+
+def test_a_ladder_ends_in_the_apology_whatever_is_on_it() -> None:
+    assert read(LADDER="queue, voicemail").ladder == ("queue", "voicemail", "apology")
+    assert read(LADDER="human,apology").ladder == ("human", "apology")
+    assert read(LADDER="").ladder == ("apology",)
+    assert complaint(LADDER="queue,siren") == "LADDER has siren; its steps are queue, human, voicemail, apology"

@@ -1,9 +1,11 @@
 """Tools: what a signature becomes for the model, what is refused when the module loads, and how a call is run."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any, Literal
+from decimal import Decimal
+from typing import Annotated, Any, Literal, TypedDict
 
 import pytest
 from pydantic import BaseModel, Field
@@ -26,6 +28,11 @@ class Address(BaseModel):
 
     street: Annotated[str, Field(description="The street and its number.")]
     title: str = "home"
+
+
+@dataclass
+class Slot:
+    day: date
 
 
 class Guest(BaseModel):
@@ -159,11 +166,13 @@ def test_nested_models_are_written_out_where_they_are_used() -> None:
             "title": {"type": "string", "default": "home"},
         },
         "required": ["street"],
+        "additionalProperties": False,
     }
     guest = {
         "type": "object",
         "properties": {"name": {"type": "string"}, "address": address},
         "required": ["name", "address"],
+        "additionalProperties": False,
     }
 
     schema = made(visit).schema
@@ -174,6 +183,102 @@ def test_nested_models_are_written_out_where_they_are_used() -> None:
         "back": {"anyOf": [address, {"type": "null"}], "description": "Where to go afterwards."},
     }
     assert "$" not in str(schema)
+
+
+class Exact(BaseModel):
+    name: str
+
+
+class Named(TypedDict):
+    name: str
+
+
+class PartlyNamed(TypedDict, total=False):
+    name: str
+
+
+@dataclass
+class Plain:
+    name: str
+
+
+class Open(BaseModel, extra="allow"):
+    name: str
+
+
+@pytest.mark.parametrize("kind", [Exact, Named, Plain, list[Exact], Exact | None])
+def test_what_is_strict_is_strict_all_the_way_down(kind: Any) -> None:
+    def greet(guest: Annotated[kind, "Whom."]) -> None:
+        """Greet."""
+
+    function = made(greet).definition()["function"]
+    objects = [part for part in parts(function["parameters"]) if part.get("type") == "object"]
+
+    assert function["strict"] is True
+    assert len(objects) == 2
+    assert all(part["additionalProperties"] is False for part in objects)
+
+
+def parts(value: Any) -> list[dict[str, Any]]:
+    """Every object in a schema."""
+    if isinstance(value, list):
+        return [part for one in value for part in parts(one)]
+    if not isinstance(value, dict):
+        return []
+    return [value, *(part for one in value.values() for part in parts(one))]
+
+
+@pytest.mark.parametrize("kind", [Open, Address, PartlyNamed, dict[str, int], list[Address], Address | None])
+def test_what_leaves_something_open_is_not_strict(kind: Any) -> None:
+    def greet(guest: Annotated[kind, "Whom."]) -> None:
+        """Greet."""
+
+    assert made(greet).definition()["function"]["strict"] is False
+
+
+class Card(BaseModel):
+    kind: Literal["card"]
+    number: str
+
+
+class Cash(BaseModel):
+    kind: Literal["cash"]
+
+
+def test_a_schema_holds_nothing_that_vapi_has_no_word_for() -> None:
+    def pay(
+        how: Annotated[Card | Cash, "How.", Field(discriminator="kind")],
+        discriminator: Annotated[str, "A parameter."],
+        const: Annotated[Literal["x"], "Another."],
+    ) -> str:
+        """Pay."""
+        return f"{how.kind} {discriminator} {const}"
+
+    tool = made(pay)
+
+    assert tool.schema["properties"] == {
+        "how": {
+            "description": "How.",
+            "anyOf": [
+                {
+                    "type": "object",
+                    "properties": {"kind": {"type": "string", "enum": ["card"]}, "number": {"type": "string"}},
+                    "required": ["kind", "number"],
+                    "additionalProperties": False,
+                },
+                {
+                    "type": "object",
+                    "properties": {"kind": {"type": "string", "enum": ["cash"]}},
+                    "required": ["kind"],
+                    "additionalProperties": False,
+                },
+            ],
+        },
+        "discriminator": {"type": "string", "description": "A parameter."},
+        "const": {"type": "string", "enum": ["x"], "description": "Another."},
+    }
+    given = {"how": {"kind": "cash"}, "discriminator": "d", "const": "x"}
+    assert tool.run(call(), tool.parse(given)) == "cash d x"
 
 
 def test_parameters_may_be_called_anything() -> None:
@@ -330,6 +435,36 @@ def test_a_deadline_sooner_than_the_timeout_is_refused() -> None:
     assert "deadline cannot be sooner" in refused(hello, deadline=0)
 
 
+@pytest.mark.parametrize("dedupe", ["Call", "30", -1, float("nan"), float("inf"), None])
+def test_a_window_for_repetitions_is_the_call_or_seconds(dedupe: Any) -> None:
+    assert "hello: dedupe is 'call' or seconds" in refused(hello, dedupe=dedupe)
+
+
+@pytest.mark.parametrize("on_interrupt", ["cancle", "", None])
+def test_an_unknown_way_to_meet_an_interruption_is_refused(on_interrupt: Any) -> None:
+    assert "hello: on_interrupt is 'finish' or 'cancel'" in refused(hello, on_interrupt=on_interrupt)
+
+
+def test_nobody_asks_later_how_an_inline_tool_ended() -> None:
+    assert "hello: an inline tool is answered at once" in refused(hello, reconcile=lambda _call, _arguments: None)
+
+
+def test_a_tool_is_neither_async_nor_a_generator() -> None:
+    async def wait() -> None:
+        """Do."""
+
+    def count() -> Iterator[int]:
+        """Do."""
+        yield 1
+
+    async def stream() -> AsyncIterator[int]:
+        """Do."""
+        yield 1
+
+    for function in (wait, count, stream):
+        assert "without async and yield" in refused(function)
+
+
 def test_a_parameter_needs_a_type_and_words_and_a_name() -> None:
     def untyped(day) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - this is what is refused
         """Do."""
@@ -358,6 +493,44 @@ def test_a_parameter_needs_a_type_and_words_and_a_name() -> None:
     assert "named parameters only, days is not one" in refused(many)
     assert "named parameters only, days is not one" in refused(any_names)
     assert "named parameters only, day is not one" in refused(positional)
+
+
+class Thing:
+    """Nothing that JSON knows."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Thing, "act: no model can give a value of the type of what"),
+        (Callable[[], None], "act: no model can give a value of the type of what"),
+        (Call | None, "act: no model can give a value of the type of what"),
+        (Any, "act: what may be anything, so no model can know what to give"),
+        (list[Any], "act: what a list holds may be anything, so no model can know what to give"),
+        (object, "act: what may be anything, so no model can know what to give"),
+        (dict, "act: what a dictionary holds may be anything, so no model can know what to give"),
+        (list[dict[str, Any]], "act: what a dictionary holds may be anything, so no model can know what to give"),
+    ],
+)
+def test_a_parameter_that_no_model_can_fill_is_named(kind: Any, words: str) -> None:
+    def act(day: Annotated[str, "A day."], what: Annotated[kind, "What."], also: Annotated[str, "A."]) -> None:
+        """Do."""
+
+    assert refused(act) == words
+
+
+def test_a_type_that_does_not_exist_is_named() -> None:
+    def act(what: "Annotated[Missing, 'What.']") -> None:  # type: ignore[name-defined]  # noqa: F821 - what is refused
+        """Do."""
+
+    assert refused(act) == "act: there is no type Missing"
+
+
+def test_there_is_one_call() -> None:
+    def act(one: Call, two: Call) -> None:
+        """Do."""
+
+    assert refused(act) == "act: there is one Call, and both one and two want it"
 
 
 def test_arguments_that_contain_themselves_are_refused() -> None:
@@ -473,6 +646,11 @@ def test_dates_need_the_form_that_json_has_for_them() -> None:
         ([1, 2], "[1,2]"),
         (7, "7"),
         ({"words": "two\nlines"}, '{"words":"two\\nlines"}'),
+        ({"at": START, "price": Decimal("9.50")}, '{"at":"2027-01-15T08:00:00Z","price":"9.50"}'),
+        (
+            [Address(street="Elm 5"), Slot(date(2027, 1, 15))],
+            '[{"street":"Elm 5","title":"home"},{"day":"2027-01-15"}]',
+        ),
     ],
 )
 def test_what_a_tool_returns_is_one_line(said: Any, line: str) -> None:
@@ -537,3 +715,14 @@ def test_a_call_asks_the_table_whether_it_is_still_its_turn() -> None:
 
 def test_a_call_is_made_by_names_only() -> None:
     assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in inspect.signature(Call).parameters.values())
+
+
+def test_only_what_is_spoken_later_can_be_said_word_for_word() -> None:
+    box = Toolbox()
+
+    with pytest.raises(TypeError, match="verbatim needs meanwhile"):
+
+        @box.tool(verbatim=True)
+        def number() -> str:
+            """Say a number."""
+            return "1"

@@ -10,7 +10,7 @@ import httpcore
 import httpx
 import pytest
 
-from switchboard.errors import Ambiguous, NotDone, RemoteError
+from switchboard.errors import Ambiguous, Gone, NotDone, RemoteError
 from switchboard.vapi import Vapi, add_message, is_public
 
 BASE = "https://api.vapi.ai"
@@ -94,7 +94,7 @@ def test_without_a_key_no_authorization_is_sent() -> None:
 
 
 @both
-@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 410, 422, 429, 499])
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 410, 422, 499])
 def test_what_vapi_read_and_refused_was_surely_not_done(act: Callable[[Remote], Any], status: int) -> None:
     remote = Remote(httpx.Response(status, json={"message": "private"}))
 
@@ -104,6 +104,41 @@ def test_what_vapi_read_and_refused_was_surely_not_done(act: Callable[[Remote], 
     assert (error.value.reason, error.value.status) == (f"http_{status}", status)
     assert str(error.value) == f"http_{status}"
     assert len(remote.requests) == 1
+
+
+@both
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(429),
+        httpx.Response(400, json={"message": "Over Concurrency Limit. Upgrade your plan."}),
+        httpx.Response(403, text="concurrency"),
+    ],
+)
+def test_a_vapi_that_has_no_free_line_says_so_in_words_or_by_429(
+    act: Callable[[Remote], Any], answer: httpx.Response
+) -> None:
+    with pytest.raises(NotDone) as error:
+        act(Remote(answer))
+
+    assert (error.value.reason, error.value.status) == ("concurrency", answer.status_code)
+
+
+@both
+@pytest.mark.parametrize("status", [409, 500])
+def test_what_vapi_may_have_done_is_ambiguous_whatever_its_words(act: Callable[[Remote], Any], status: int) -> None:
+    with pytest.raises(Ambiguous) as error:
+        act(Remote(httpx.Response(status, text="concurrency")))
+
+    assert error.value.reason == f"http_{status}"
+
+
+@both
+def test_words_far_down_an_answer_are_not_looked_for(act: Callable[[Remote], Any]) -> None:
+    with pytest.raises(NotDone) as error:
+        act(Remote(httpx.Response(400, text="x" * 2000 + "concurrency")))
+
+    assert error.value.reason == "http_400"
 
 
 @both
@@ -164,6 +199,75 @@ def test_a_call_that_is_no_object_is_ambiguous(content: bytes) -> None:
         create(Remote(httpx.Response(200, content=content)))
 
     assert (failure.value.reason, failure.value.status) == ("answer_not_an_object", 200)
+
+
+# A call that is looked up
+
+
+def look_up(remote: Remote, key: str = "key") -> dict[str, Any]:
+    return remote.client().get_call(key, "c-1")
+
+
+def test_a_call_is_looked_up_with_the_key_within_two_seconds() -> None:
+    remote = Remote(httpx.Response(200, json={"id": "c-1", "status": "ended"}))
+
+    assert look_up(remote) == {"id": "c-1", "status": "ended"}
+    (request,) = remote.requests
+    assert (request.method, str(request.url)) == ("GET", "https://api.vapi.ai/call/c-1")
+    assert request.headers["authorization"] == "Bearer key"
+    assert request.extensions["timeout"] == {"connect": 1, "read": 2, "write": 2, "pool": 2}
+
+
+def test_without_a_key_nobody_is_asked() -> None:
+    remote = Remote()
+
+    with pytest.raises(NotDone) as error:
+        look_up(remote, "")
+
+    assert (error.value.reason, remote.requests) == ("no_secret", [])
+
+
+def test_a_call_that_vapi_does_not_know_is_gone() -> None:
+    with pytest.raises(Gone) as error:
+        look_up(Remote(httpx.Response(404, json={"message": "private"})))
+
+    assert str(error.value) == "http_404"
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 408, 409, 410, 429, 500, 503])
+def test_a_refusal_to_look_up_is_no_end_of_the_call_and_harms_nobody(status: int) -> None:
+    remote = Remote(httpx.Response(status, headers={"location": "https://example.com/"}))
+
+    with pytest.raises(NotDone) as error:
+        look_up(remote)
+
+    assert (error.value.reason, type(error.value), len(remote.requests)) == (f"http_{status}", NotDone, 1)
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError("x"), httpx.ReadTimeout("x"), httpx.RemoteProtocolError("x")])
+def test_a_look_up_whose_answer_was_lost_may_be_tried_again(error: Exception) -> None:
+    with pytest.raises(NotDone) as failure:
+        look_up(Remote(error))
+
+    assert failure.value.reason == type(error).__name__
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>", b"\xff", b'{"id":', b"[" * 100_000, b'{"cost": NaN}', b'{"id": "a", "id": "b"}']
+)
+def test_a_call_that_cannot_be_read_is_not_looked_up(content: bytes) -> None:
+    with pytest.raises(NotDone) as failure:
+        look_up(Remote(httpx.Response(200, content=content)))
+
+    assert failure.value.reason == "answer_not_json"
+
+
+@pytest.mark.parametrize("content", [b"[]", b"null", b'"c-1"', b"1"])
+def test_a_looked_up_call_is_an_object(content: bytes) -> None:
+    with pytest.raises(NotDone) as failure:
+        look_up(Remote(httpx.Response(200, content=content)))
+
+    assert failure.value.reason == "answer_not_an_object"
 
 
 def test_no_url_reaches_the_log_because_a_control_url_is_a_key_to_the_call(caplog: pytest.LogCaptureFixture) -> None:

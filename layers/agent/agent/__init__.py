@@ -3,4 +3,9 @@
 from agent import assistant, tools
 from switchboard.desk import Agent
 
-agent = Agent(tools=tools.tools, assistant=assistant.assistant, destination=assistant.destination)
+agent = Agent(
+    tools=tools.tools,
+    assistant=assistant.assistant,
+    destination=assistant.destination,
+    people=assistant.PEOPLE,
+)

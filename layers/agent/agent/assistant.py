@@ -15,7 +15,8 @@ from switchboard.desk import Caller
 from switchboard.messages import Assistant, Decision, Message, Refusal
 from switchboard.settings import Settings
 
-RECEPTION = "+15550100100"  # the only number that callers may be put through to
+RECEPTION = "+15550100100"
+PEOPLE = {"reception": RECEPTION}  # the only ones that callers may be put through to
 BLOCKED: frozenset[str] = frozenset()  # numbers of callers that we do not talk to
 
 PROMPT = """You answer the phone of the Maple Street Clinic's appointment desk. Be brief and warm: one or two sentences.
@@ -23,13 +24,17 @@ Find the caller's appointment before you change it. Say the new time and wait fo
 When you are interrupted, stop and listen. Never say that a change is made before its result has come.
 Offer a confirmation by text message, which is sent after the call."""
 
+BACK = """The caller has just been on hold for {to}, and nobody took the call ({outcome}). Do not start over.
+What they want, in the words of the assistant who talked to them before: {summary}
+Offer to take a message, or to help yourself."""
+
 
 def assistant(caller: Caller) -> Decision:
     """Choose who answers this caller."""
     if caller.number in BLOCKED:
         return Refusal("We cannot take this call.")
     stored = _settings().assistant_id
-    return Assistant(id=stored) if stored else Assistant(config=front_desk(caller.webhook_url))
+    return Assistant(id=stored) if stored else Assistant(config=front_desk(caller.webhook_url, caller.returned))
 
 
 def destination(message: Message) -> Mapping[str, Any] | None:
@@ -39,8 +44,11 @@ def destination(message: Message) -> Mapping[str, Any] | None:
     return {"type": "number", "number": RECEPTION} if open_at(datetime.now(UTC)) else None
 
 
-def front_desk(webhook_url: str) -> dict[str, Any]:
-    """The assistant given whole: model, voice, transcriber, speaking plans, tools."""
+def front_desk(webhook_url: str, returned: Mapping[str, str]) -> dict[str, Any]:
+    """The assistant given whole: model, voice, transcriber, speaking plans, tools. `returned`: as in `Caller`."""
+    messages = [{"role": "system", "content": PROMPT}]
+    if returned:
+        messages.append({"role": "system", "content": BACK.format(**returned)})
     return {
         "name": "Maple Street Clinic",
         "firstMessage": "Maple Street Clinic, appointment desk. How can I help?",
@@ -48,7 +56,7 @@ def front_desk(webhook_url: str) -> dict[str, Any]:
             "provider": "openai",
             "model": "gpt-4.1",
             "temperature": 0.3,
-            "messages": [{"role": "system", "content": PROMPT}],
+            "messages": messages,
             "tools": [tool.definition() for tool in tools],
         },
         "voice": {"provider": "vapi", "voiceId": "Elliot"},

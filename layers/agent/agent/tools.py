@@ -1,6 +1,6 @@
 """What the agent can do. Each tool is a plain function; the decorator says what it does outside, and when it runs."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -37,6 +37,16 @@ def change_appointment(call: Call, appointment: AppointmentId, start: Start) -> 
     except UnknownAppointment:
         raise ToolError("I cannot find that appointment. Shall I look it up again?") from None
     return f"The appointment is now on {moved.spoken()}."
+
+
+@tools.tool(effect="keyed", meanwhile="One moment, I will see who is free.", timeout=15, on_interrupt="cancel")
+def transfer_to_person(
+    call: Call,
+    person: Annotated[Literal["reception"], "Who the caller is put through to."],
+    summary: Annotated[str, "Who is calling and what they want, in one or two sentences, for the person to hear."],
+) -> str:
+    """Put the caller through to a person, when they ask for one or when you cannot help."""
+    return call.transfer(person, summary)
 
 
 @tools.tool(effect="keyed", after_call=True)

@@ -1,6 +1,7 @@
 """EventBridge, thin: what happened that somebody outside the call may want to act on. Ids and codes only."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from switchboard import aws
@@ -10,6 +11,7 @@ from switchboard.toolcalls import Row
 
 SOURCE = "switchboard"
 UNDELIVERED = "switchboard.tool.undelivered"
+VOICEMAIL = "switchboard.voicemail.left"
 
 
 class Bus:
@@ -27,12 +29,20 @@ class Bus:
             "state": row.state.value,
             "reason": reason,
         }
-        entry = {"Source": SOURCE, "DetailType": UNDELIVERED, "Detail": json.dumps(detail)}
+        if code := self._send(UNDELIVERED, detail):
+            warn("event not sent", call_id=row.call_id, tool=row.tool, code=code)
+
+    def left_voicemail(self, call_sid: str, recording: str) -> None:
+        """Tell that a caller has left a message, which Twilio keeps under this recording id."""
+        if code := self._send(VOICEMAIL, {"callSid": call_sid, "recordingSid": recording}):
+            warn("event not sent", call_sid=call_sid, code=code)
+
+    def _send(self, kind: str, detail: Mapping[str, str]) -> str:
+        """Send one event; '' or why it was not sent."""
+        entry = {"Source": SOURCE, "DetailType": kind, "Detail": json.dumps(detail)}
         try:
             with aws.available("bus"):
                 answer = self._client.put_events(Entries=[entry])
         except Unavailable as error:
-            warn("event not sent", call_id=row.call_id, tool=row.tool, code=str(error))
-            return
-        if answer.get("FailedEntryCount"):
-            warn("event not sent", call_id=row.call_id, tool=row.tool, code="refused")
+            return str(error)
+        return "refused" if answer.get("FailedEntryCount") else ""

@@ -42,6 +42,8 @@ class Session(NamedTuple):
     control_host: str = ""
     call_sid: str = ""
     waiting: frozenset[str] = frozenset()
+    ended_reason: str = ""
+    reported_at: int = 0
 
     @property
     def ended(self) -> bool:

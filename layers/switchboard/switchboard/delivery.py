@@ -12,14 +12,16 @@ from typing import NamedTuple
 
 from switchboard import calls, control, toolcalls, vapi
 from switchboard.calls import ENDED, Session
-from switchboard.errors import Ambiguous, NotDone
-from switchboard.store import Check, Store
+from switchboard.errors import Ambiguous, ConditionFailed, NotDone, Unavailable
+from switchboard.store import Check, Store, Update
+from switchboard.telemetry import warn
 from switchboard.toolcalls import Delivery, Row, State
 
 SPEAKING_SECONDS = 15  # after this long without a word from Vapi, a caller who "speaks" is taken to have stopped
 SUBSTANTIAL_WORDS = 5  # a shorter utterance ("hello?", "are you there?") does not change what the caller wants
 MAX_TRIES = 2
 REMINDER = "Tell the caller briefly what the latest tool results say, as far as it still matters to them."
+GONE = (404, 410)  # what the control URL of a call that is over answers
 NO_CONTROL_URL = "no_control_url"
 DECISIONS = 3  # how often the session may change under our hands before we wait and look again
 
@@ -34,11 +36,15 @@ class Manner(StrEnum):
 
 
 class Outcome(NamedTuple):
-    """What came of one attempt. `again` is seconds until another one makes sense, None if none does."""
+    """What came of one attempt. `again` is seconds until another one makes sense, None if none does.
+
+    `overtaken`: the caller interrupted or began to speak while the result was on its way, which nobody can prevent.
+    """
 
     delivery: Delivery
     reason: str
     again: int | None = None
+    overtaken: bool = False
 
 
 FOLLOW_UP_SECONDS = 5  # how long the assistant may stay silent about a result that it was told in silence
@@ -104,7 +110,11 @@ def follow_up(speaker: Speaker, row: Row, now: float) -> Outcome:
         return Outcome(row.delivery, "taken")
     try:
         speaker.vapi.speak(_url(speaker, row, session), vapi.add_message(REMINDER, respond=True), key)
-    except (NotDone, Ambiguous) as error:
+    except NotDone as error:
+        if error.status in GONE:
+            _hung_up(speaker, row, now)
+        return Outcome(row.delivery, error.reason)
+    except Ambiguous as error:
         return Outcome(row.delivery, error.reason)
     return Outcome(row.delivery, "followed_up")
 
@@ -172,6 +182,8 @@ def _unchanged(session: Session, row: Row, now: float) -> Check:
 
 def _send(speaker: Speaker, row: Row, session: Session, manner: Manner, claim: Claim, now: float) -> Outcome:
     command = vapi.add_message(wording(row), respond=manner is Manner.SPEAK)
+    if manner is Manner.SPEAK and row.verbatim and row.state is State.SUCCEEDED:
+        command = vapi.say(row.result)
     try:
         speaker.vapi.speak(_url(speaker, row, session), command, claim.key)
     except NotDone as error:
@@ -179,9 +191,20 @@ def _send(speaker: Speaker, row: Row, session: Session, manner: Manner, claim: C
     except Ambiguous as error:
         return _close(speaker, row, Delivery.UNDELIVERABLE, error.reason, now, claim.owner)
     outcome = _close(speaker, row, Delivery.DELIVERED, manner.value, now, claim.owner)
+    if manner is Manner.SPEAK:
+        return outcome._replace(overtaken=_overtaken(speaker.store, session, row, now))
     # Told in silence, the model may say nothing at all: look again soon. What was looked up for it alone may stay unsaid.
-    silent = manner is Manner.SILENT and not row.quiet
-    return outcome._replace(again=FOLLOW_UP_SECONDS) if silent else outcome
+    return outcome if row.quiet else outcome._replace(again=FOLLOW_UP_SECONDS)
+
+
+def _overtaken(store: Store, before: Session, row: Row, now: float) -> bool:
+    """Whether the caller interrupted or began to speak since the decision: for the counters, so it may fail."""
+    try:
+        session = calls.load(store, row.call_id, now) or before
+    except Unavailable:
+        return False
+    heard = session.interrupted_at, session.caller_started_at
+    return heard != (before.interrupted_at, before.caller_started_at)
 
 
 def _url(speaker: Speaker, row: Row, session: Session) -> str:
@@ -189,17 +212,31 @@ def _url(speaker: Speaker, row: Row, session: Session) -> str:
 
 
 def _refused(speaker: Speaker, row: Row, owner: str, error: NotDone, now: float) -> Outcome:
-    if error.status in (404, 410):
-        return _close(speaker, row, Delivery.DROPPED, "call_ended", now, owner)
+    if error.status in GONE:
+        outcome = _close(speaker, row, Delivery.DROPPED, "call_ended", now, owner)
+        _hung_up(speaker, row, now)
+        return outcome
     if row.delivery_tries + 1 >= MAX_TRIES:
         return _close(speaker, row, Delivery.UNDELIVERABLE, error.reason, now, owner)
     outcome = _close(speaker, row, Delivery.PENDING, error.reason, now, owner)
     return outcome._replace(again=1)
 
 
+def _hung_up(speaker: Speaker, row: Row, now: float) -> None:
+    """Vapi knows no such call any more, so it is over, and no later result is tried. Vapi's own message says why."""
+    change = "SET #rank = :ended, #status = :status REMOVE #control_host"
+    values = {"ended": ENDED, "status": "ended", "now": int(now)}
+    try:
+        speaker.store.update(Update(calls.key(row.call_id), change, "#exp > :now", values))
+    except ConditionFailed:
+        return
+    except Unavailable as error:
+        warn("end of the call not recorded", call_id=row.call_id, code=str(error))
+
+
 def _close(speaker: Speaker, row: Row, delivery: Delivery, reason: str, now: float, owner: str = "") -> Outcome:
-    toolcalls.end_delivery(speaker.store, row, owner, delivery, reason, now)
-    return Outcome(delivery, reason)
+    ended = toolcalls.end_delivery(speaker.store, row, owner, delivery, reason, now)
+    return Outcome(delivery, reason if ended else "taken")
 
 
 def wording(row: Row) -> str:

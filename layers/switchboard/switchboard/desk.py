@@ -23,6 +23,8 @@ class Caller(NamedTuple):
     call_sid: str
     webhook_url: str
     """Where an assistant that is given whole must send its messages."""
+    returned: Mapping[str, str] = MappingProxyType({})
+    """After a transfer that nobody took: its `outcome`, the person (`to`) and the `summary` that they would have heard."""
 
 
 class Agent(NamedTuple):
@@ -35,6 +37,8 @@ class Agent(NamedTuple):
     """Where a caller may be transferred to now, or None."""
     answers: Mapping[str, Callable[[Message], Mapping[str, Any]]] = MappingProxyType({})
     """Answers to Vapi's rarer requests, by message type: `knowledge-base-request`, `call.endpointing.request`, ..."""
+    people: Mapping[str, str] = MappingProxyType({})
+    """Whom `Call.transfer` may put callers through to, name to number (E.164). Nobody else is ever called."""
 
 
 class Desk(NamedTuple):

@@ -9,6 +9,7 @@ SwitchboardError
 ├── ConditionFailed        a conditional write lost; carries the item that won
 └── RemoteError            an HTTP API outside (Vapi, Twilio) did not do what we asked
     ├── NotDone            it surely did not act: refused, or never reached
+    │   └── Gone           because the call that it was about is over
     └── Ambiguous          it may have acted: timed out, connection lost after sending, 5xx
 """
 
@@ -67,6 +68,10 @@ class RemoteError(SwitchboardError):
 
 class NotDone(RemoteError):
     """The other side surely did not act, so asking again is safe."""
+
+
+class Gone(NotDone):
+    """The call that we asked about is over."""
 
 
 class Ambiguous(RemoteError):

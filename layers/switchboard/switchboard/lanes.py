@@ -5,6 +5,7 @@ What a repeated webhook is answered comes from the stored row, so a duplicate ge
 
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -15,11 +16,12 @@ from switchboard.errors import Unavailable
 from switchboard.messages import Message, ToolAnswer, ToolCall
 from switchboard.queue import Ticket
 from switchboard.telemetry import Count, count, log, warn
-from switchboard.toolcalls import Conflict, Row, State
-from switchboard.tools import DEADLINES, Call, Tool, ToolError, WrongArguments
+from switchboard.toolcalls import Conflict, Overtaken, Row, State
+from switchboard.tools import DEADLINES, Call, DefiniteFailure, Tool, ToolError, WrongArguments
 
 INLINE_SECONDS = 4.0  # all inline tools of one message together: the caller hears silence meanwhile
 LEASE_GRACE = 2.0
+OVERTAKINGS = 3  # how often a call tries again that another one with the same arguments has overtaken
 
 ACCEPTED = "Accepted and still running. It is not done yet: do not say that it is. The result will follow by itself."
 AFTER_CALL = "Accepted. It will be done right after this call has ended; say that, and do not wait for a result."
@@ -29,6 +31,7 @@ CONFLICT = "This tool call id was used before with other arguments, so nothing w
 BUSY = "That is being done already. Do not call the tool again; the first call gives the result."
 INTERRUPTED = "Not done: the caller went on speaking. Listen to what they say now."
 BROKEN = "It did not work because of a technical problem on our side. Apologise, and offer to help another way."
+NO_TIME = "There was no time left for it, so nothing was done. Call the tool again."
 UNCONFIRMED = "We could not confirm whether it was done. Say so, do not promise anything: a person will check."
 
 
@@ -93,12 +96,16 @@ def _row(desk: Desk, message: Message, call: ToolCall, tool: Tool) -> Row:
         deadline=int((now + seconds) * 1000),
         caller=message.customer_number,
         control_host=control.host(message.control_url, message.call_id, local=desk.settings.local),
+        verbatim=tool.verbatim,
     )
 
 
 def _taken(desk: Desk, job: Job, deadline: float) -> ToolAnswer:
     try:
-        return _TAKE[job.tool.lane](desk, job, deadline)
+        for _ in range(OVERTAKINGS):
+            with suppress(Overtaken):
+                return _TAKE[job.tool.lane](desk, job, deadline)
+        return ToolAnswer(job.call, error=BUSY)
     except Conflict:
         count(Count.TOOL_CONFLICT)
         warn("tool call id with other arguments", call_id=job.row.call_id, tool=job.tool.name)
@@ -109,8 +116,9 @@ def _taken(desk: Desk, job: Job, deadline: float) -> ToolAnswer:
         return ToolAnswer(job.call, error=BROKEN)
 
 
-def _accept(desk: Desk, row: Row) -> Row:
-    stored = toolcalls.accept(desk.store, row, desk.clock(), desk.settings.retention_hours)
+def _accept(desk: Desk, job: Job, row: Row) -> Row:
+    first = bool(job.tool.dedupe)
+    stored = toolcalls.accept(desk.store, row, desk.clock(), desk.settings.retention_hours, first=first)
     if stored is row:
         count(Count.TOOL_ACCEPTED)
         log("tool call accepted", call_id=row.call_id, tool=row.tool, lane=row.lane)
@@ -118,32 +126,57 @@ def _accept(desk: Desk, row: Row) -> Row:
 
 
 def _background(desk: Desk, job: Job, _deadline: float) -> ToolAnswer:
-    if first := _first(desk, job):
-        if first.state is State.SUCCEEDED:
-            return ToolAnswer(job.call, result=first.result)
-        return ToolAnswer(job.call, result=ACCEPTED, spoken=job.tool.meanwhile)
-    stored = _accept(desk, job.row)
+    if repeated := _repeated(desk, job, _of_background):
+        return repeated
+    stored = _accept(desk, job, job.row)
     # A repeat sends again as long as nobody has begun: the first answer may have been lost before its message was sent.
     if stored.state is State.RECEIVED:
         desk.live_queue.send(Ticket(stored.call_id, stored.key.sk))
     return ToolAnswer(job.call, result=ACCEPTED, spoken=job.tool.meanwhile)
 
 
-def _first(desk: Desk, job: Job) -> Row | None:
-    """The earlier call that this one only repeats, where the tool says that repeating itself is the model's mistake."""
+def _of_background(_desk: Desk, job: Job, first: Row) -> ToolAnswer:
+    if first.state.settled:
+        # An end that nobody knows has been told already: no other one will follow.
+        return _spoken_state(job, first.state, first.result)
+    return ToolAnswer(job.call, result=ACCEPTED, spoken=job.tool.meanwhile)
+
+
+def _repeated(desk: Desk, job: Job, answer: Callable[[Desk, Job, Row], ToolAnswer]) -> ToolAnswer | None:
+    """The answer to a call that only repeats an earlier one, where the tool says that this is the model's mistake.
+
+    It is stored under the call's own id: what becomes of the first one later must change no answer that was given.
+    """
     if not job.tool.dedupe:
         return None
+    known = toolcalls.known(desk.store, job.row, desk.clock())
+    if known:
+        return _as_stored(job, known) if known.repeats else None
     first = toolcalls.first_of(desk.store, job.row, desk.clock(), job.tool.dedupe)
-    if first:
-        count(Count.TOOL_REPEATED)
-        log("the model repeated itself", call_id=job.row.call_id, tool=job.tool.name)
-    return first
+    if first is None:
+        return None
+    count(Count.TOOL_REPEATED)
+    log("the model repeated itself", call_id=job.row.call_id, tool=job.tool.name)
+    given = answer(desk, job, first)
+    row = job.row._replace(
+        state=State.FAILED if given.error else State.SUCCEEDED,
+        result=given.error or given.result,
+        repeats=first.key.sk,
+        settled_at=job.row.accepted_at,
+    )
+    return _as_stored(job, toolcalls.accept(desk.store, row, desk.clock(), desk.settings.retention_hours))
+
+
+def _as_stored(job: Job, repeated: Row) -> ToolAnswer:
+    spoken = {"live": job.tool.meanwhile, "inline": job.tool.overrun}.get(job.tool.lane, "")
+    told = _spoken_state(job, repeated.state, repeated.result)
+    return told._replace(spoken=spoken) if told.result == ACCEPTED else told
 
 
 def _after_call(desk: Desk, job: Job, _deadline: float) -> ToolAnswer:
-    if _first(desk, job):
-        return ToolAnswer(job.call, result=AFTER_CALL)
-    stored = _accept(desk, job.row)
+    if repeated := _repeated(desk, job, lambda _desk, job, _first: ToolAnswer(job.call, result=AFTER_CALL)):
+        return repeated
+    stored = _accept(desk, job, job.row)
     # The end of the call may have been stored before this row: then nobody else will set it going.
     session = calls.load(desk.store, stored.call_id, desk.clock())
     if session and session.ended and stored.state is State.RECEIVED:
@@ -153,15 +186,15 @@ def _after_call(desk: Desk, job: Job, _deadline: float) -> ToolAnswer:
 
 def _inline(desk: Desk, job: Job, deadline: float) -> ToolAnswer:
     """Run a tool while the caller waits. What acts outside is recorded first; a look-up only when it is done."""
+    if repeated := _repeated(desk, job, _stored_answer):
+        return repeated
+    cancelled = job.tool.on_interrupt == "cancel" and _interrupted(desk, job.row)
+    # A look-up is stored only when it is done, and a call that was answered before an interruption keeps its answer.
+    if (cancelled or job.tool.effect == "read") and (known := _known(desk, job)):
+        return _continued(desk, job, known)
+    if cancelled:
+        return ToolAnswer(job.call, error=INTERRUPTED)
     now = desk.clock()
-    if first := _first(desk, job):
-        return _stored_answer(desk, job, first)
-    if job.tool.on_interrupt == "cancel" and _interrupted(desk, job.row):
-        # A repeat of a call that was answered before the interruption is told the same again.
-        known = toolcalls.load(desk.store, job.row.key)
-        if known is None or known.digest != job.row.digest:
-            return ToolAnswer(job.call, error=INTERRUPTED)
-        return _stored_answer(desk, job, known)
     # Its words go out with this very response, so there is nothing to deliver later.
     running = job.row._replace(
         state=State.RUNNING,
@@ -172,29 +205,38 @@ def _inline(desk: Desk, job: Job, deadline: float) -> ToolAnswer:
         lease=int((deadline + LEASE_GRACE) * 1000),
     )
     if job.tool.effect != "read":
-        stored = _accept(desk, running)
+        stored = _accept(desk, job, running)
         if stored is not running:
             return _stored_answer(desk, job, stored)
     state, words = _run_inline(desk, job, running, min(job.tool.timeout, deadline - now))
     if state is State.RECEIVED:
-        return _continued(desk, job)
+        return _continued(desk, job, _accept(desk, job, job.row._replace(lane="live")))
     done = desk.clock()
     ended = running._replace(state=state, result=words, settled_at=int(done * 1000))
     try:
         if job.tool.effect == "read":
-            ended = _accept(desk, ended)
-            if ended.lane == "live":
-                # It was continued when it was asked first, and what was answered then stays the answer.
-                return ToolAnswer(job.call, result=ACCEPTED, spoken=job.tool.overrun)
+            ended = _accept(desk, job, ended)
         else:
             toolcalls.commit(desk.store, running, state, words, now=done)
     except Unavailable as error:
         # The caller is waiting for what has just been found out or done; what is missing is only our record of it.
         warn("inline result not recorded", call_id=running.call_id, tool=running.tool, code=str(error))
-    return _spoken_state(job, ended.state, ended.result)
+    return _continued(desk, job, ended) if ended.lane == "live" else _spoken_state(job, ended.state, ended.result)
+
+
+def _known(desk: Desk, job: Job) -> Row | None:
+    """The call as it is stored already. A look-up goes on without: it harms nobody, and the caller is waiting."""
+    try:
+        return toolcalls.known(desk.store, job.row, desk.clock())
+    except Unavailable as error:
+        warn("earlier answer not looked up", call_id=job.row.call_id, tool=job.tool.name, code=str(error))
+        return None
 
 
 def _run_inline(desk: Desk, job: Job, row: Row, seconds: float) -> tuple[State, str]:
+    if seconds <= 0 and job.tool.effect != "read":
+        # Begun now it would be stopped at once, and nobody could tell any more that it has not acted.
+        return State.FAILED, NO_TIME
     now = desk.clock()
     call = Call(
         id=row.call_id,
@@ -209,9 +251,12 @@ def _run_inline(desk: Desk, job: Job, row: Row, seconds: float) -> tuple[State, 
             return State.SUCCEEDED, job.tool.run(call, job.arguments)
     except ToolError as error:
         return State.FAILED, messages.one_line(str(error)) or BROKEN
+    except DefiniteFailure:
+        warn("inline tool failed", call_id=row.call_id, tool=row.tool, code="DefiniteFailure")
+        return State.FAILED, BROKEN
     except Overrun:
         reason = "Overrun"
-    except Exception as error:  # noqa: BLE001 - a tool may raise anything, and its caller still needs an answer
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a tool may raise anything, and its caller still needs an answer
         reason = type(error).__name__
     warn("inline tool failed", call_id=row.call_id, tool=row.tool, code=reason)
     if job.tool.effect != "read":
@@ -220,14 +265,16 @@ def _run_inline(desk: Desk, job: Job, row: Row, seconds: float) -> tuple[State, 
     return (State.RECEIVED, "") if reason == "Overrun" else (State.FAILED, BROKEN)
 
 
-def _continued(desk: Desk, job: Job) -> ToolAnswer:
-    """A look-up that takes too long goes on in the background, and its result is spoken like any other."""
-    stored = _accept(desk, job.row._replace(lane="live"))
+def _continued(desk: Desk, job: Job, stored: Row) -> ToolAnswer:
+    """A look-up that takes too long goes on in the background, and its result is spoken like any other.
+
+    One that was continued when it was asked first keeps the answer that it was given then.
+    """
+    if stored.lane != "live":
+        return _stored_answer(desk, job, stored)
     if stored.state is State.RECEIVED:
         desk.live_queue.send(Ticket(stored.call_id, stored.key.sk))
-    if stored.lane == "live":
-        return ToolAnswer(job.call, result=ACCEPTED, spoken=job.tool.overrun)
-    return _stored_answer(desk, job, stored)
+    return ToolAnswer(job.call, result=ACCEPTED, spoken=job.tool.overrun)
 
 
 def _interrupted(desk: Desk, row: Row) -> bool:

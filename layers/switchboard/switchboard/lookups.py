@@ -5,7 +5,7 @@ queue, and what it finds there is told to the model in silence, once the call ca
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, NamedTuple
 
 from switchboard import messages, toolcalls
@@ -50,7 +50,7 @@ def choose(agent: Agent, caller: Caller, settings: Settings, call: str) -> Choic
     except Overrun:
         warn("the agent took too long to choose an assistant", call_id=call)
         return Choice(fallback(settings), late=True)
-    except Exception as error:  # noqa: BLE001 - the agent's own code: whatever it raises, a caller is waiting
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the agent's own code: whatever it raises, a caller is waiting
         warn("the agent could not choose an assistant", call_id=call, code=type(error).__name__)
         return Choice(fallback(settings))
 
@@ -59,8 +59,13 @@ def _sound(decision: Decision) -> Decision:
     """The decision, if it is one: an agent's code may return anything."""
     if isinstance(decision, Assistant) and not (decision.id or decision.config):
         raise TypeError("an assistant is named by its id or given whole")
+    if isinstance(decision, Assistant) and not all(
+        part is None or isinstance(part, Mapping) for part in (decision.config, decision.overrides)
+    ):
+        raise TypeError("what an assistant is made of, or overridden with, is a mapping")
     if not isinstance(decision, Assistant | Refusal | Transfer):
         raise TypeError("a decision is an Assistant, a Refusal or a Transfer")
+    messages.sendable(messages.assistant_answer(decision))
     return decision
 
 

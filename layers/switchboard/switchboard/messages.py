@@ -13,19 +13,28 @@ from switchboard.errors import MessageRefused
 
 MAX_DEPTH = 64
 MAX_DIGITS = 38  # of a number in DynamoDB
+MANY = 20_000  # so many entries of lists, and so many different keys, are always taken
+MIN_ENTRY = 20  # bytes of a list's entry, on average, where there are more; a word with its confidence has 30
 MAX_TEXT = 16 * 1024  # of a tool's result; all of it stays in the model's context for the rest of the call
 HOOK_CALL_ID = "hook-function-call"  # the constant id of tool calls that Vapi's hooks fire
 LEGACY_CALL_ID = "function-call"  # stands for the id that the old `function-call` message does not have
 
+_MARKS = b'"[]{}:,0123456789eE'
+_NO_MARKS = bytes(code for code in range(256) if code not in _MARKS)
+_ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
 _NOT_BRACKETS = bytes(code for code in range(256) if code not in b"[]{}")
-_ALIKE = bytes.maketrans(b"{}", b"[]")
-_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
-_LARGE = (b"0" * (MAX_DIGITS + 1), b"0e", b"0E")  # only a number that looks so can be too long or too large
+_LISTS = bytes.maketrans(b"{}", b"[]")
+_LARGE = (b"0" * (MAX_DIGITS + 1), b"e000")  # only a number that looks so can be too long or too large
+_TOO_LONG = 10**MAX_DIGITS
+_INFINITY = float("inf")
+_KEY = re.compile(rb'"([^"]*)"\s*:')
+_PART = 256 * 1024  # bytes that are searched for keys at a time
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _CALL_ID = re.compile(r"[A-Za-z0-9_\-]{1,100}", re.ASCII)
 _ROLE = re.compile(r"[A-Za-z_\-]{1,40}", re.ASCII)  # it becomes part of a key
 _REASON = re.compile(r"[A-Za-z0-9._\-]{1,120}", re.ASCII)
 _CALL_SID = re.compile(r"CA[0-9a-f]{32}", re.ASCII)
+_DIAL = re.compile(r"[0-9a-f]{32}", re.ASCII)
 # Halves of surrogate pairs are in it too: no table and no answer can hold them.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
@@ -107,11 +116,26 @@ class Message:
         for value in (
             _object(self.call.get("transport")).get("callSid"),
             self.call.get("phoneCallProviderId"),
-            *(metadata.get("callSid") for metadata in self._metadata()),
+            *self._our_legs(),
         ):
             if sid := _matching(_CALL_SID, value):
                 return sid
         return ""
+
+    @property
+    def phone_is_ours(self) -> bool:
+        """Whether we brought the phone leg to Vapi, so that only we can move it."""
+        return any(_matching(_CALL_SID, value) for value in self._our_legs())
+
+    def _our_legs(self) -> list[Any]:
+        """The CallSid where we put it: into the metadata of `POST /call`, or an X- header, which Vapi makes a variable."""
+        variables = _object(_object(self.call.get("assistantOverrides")).get("variableValues"))
+        return [*(metadata.get("callSid") for metadata in self._metadata()), variables.get("call_sid")]
+
+    @property
+    def dial(self) -> str:
+        """Which of our own requests the call came of, '' for all calls that we did not place."""
+        return next((dial for data in self._metadata() if (dial := _matching(_DIAL, data.get("dial")))), "")
 
     def _metadata(self) -> list[dict[str, Any]]:
         holders = (self.call, _object(self.call.get("assistantOverrides")), _object(self.body.get("assistant")))
@@ -153,34 +177,44 @@ def read(body: bytes) -> Message:
 
 
 def parse(body: bytes) -> Any:
-    """Parse strict JSON: UTF-8, bounded depth and numbers, no NaN, no repeated key. `MessageRefused` 400 otherwise."""
-    bare = _without_texts(body)
-    if _too_deep(bare):
+    """Parse strict JSON: UTF-8, bounded depth and numbers, no NaN, no key twice; `MessageRefused` 400 otherwise.
+
+    413 where lists and objects hold so much that reading them takes longer than reading any real message.
+    """
+    marks = _marks(body)
+    structure = _structure(marks)
+    if _too_deep(structure):
         raise MessageRefused(400, "too_deep")
-    zeros = bare.translate(_ZEROS)
-    # A hook that sees every number or object costs more than all the rest, so numbers are looked at where one is large.
-    hooks: dict[str, Any] = {}
-    if any(sign in zeros for sign in _LARGE):
-        hooks = {"parse_int": _integer, "parse_float": _number}
+    if _too_wide(structure, body):
+        raise MessageRefused(413, "body_too_large")
     try:
-        document = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, **hooks)
+        document = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise MessageRefused(400, "not_json") from error
+    containers = _containers(document)
     # Two readers of one body must not see two different values: a key that stood twice has left a colon without a member.
-    if _members(document) != bare.count(b":"):
+    if sum(len(one) for one in containers if type(one) is dict) != structure.count(b":"):
+        raise MessageRefused(400, "not_json")
+    if any(sign in marks for sign in _LARGE) and not all(map(_numbers_fit, containers)):
         raise MessageRefused(400, "not_json")
     # A JavaScript sender can cut an emoji in half; losing the whole report over it would be worse.
     return _repaired(document) if _SURROGATE.search(body) else document
 
 
-def _without_texts(body: bytes) -> bytes:
-    """What is left of JSON without its texts: the brackets, colons and digits in it are those of the structure."""
+def _marks(body: bytes) -> bytes:
+    """The quotes, brackets, colons, commas, digits (each as 0) and exponents of JSON, in texts and between them."""
     unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return b"".join(unescaped.split(b'"')[::2])
+    return unescaped.translate(_ALIKE, _NO_MARKS)
 
 
-def _too_deep(bare: bytes) -> bool:
-    skeleton = bare.translate(_ALIKE, _NOT_BRACKETS)
+def _structure(marks: bytes) -> bytes:
+    """The brackets, colons and commas that stand between the texts."""
+    # Most texts have none of them, and are gone before the others are cut out one by one.
+    return b"".join(marks.translate(None, b"0e").replace(b'""', b"").split(b'"')[::2])
+
+
+def _too_deep(structure: bytes) -> bool:
+    skeleton = structure.translate(_LISTS, _NOT_BRACKETS)
     # Each round removes the innermost pairs, so what is left after MAX_DEPTH rounds is deeper, or unbalanced.
     for _ in range(MAX_DEPTH):
         outer = skeleton.replace(b"[]", b"")
@@ -192,28 +226,37 @@ def _too_deep(bare: bytes) -> bool:
     return True
 
 
-def _members(document: Any) -> int:
-    """How many members all objects of a document have together."""
-    members = 0
-    level: list[Any] = [[document]]
+def _too_wide(structure: bytes, body: bytes) -> bool:
+    """Short entries or different keys by the ten thousand, which take longest to read. Nothing that Vapi sends has them."""
+    members = structure.count(b":")
+    # Each colon has a comma or an opening brace before its key; all others begin an entry, or end an empty list.
+    entries = sum(map(structure.count, (b",", b"[", b"{"))) - members
+    if entries > max(MANY, len(body) // MIN_ENTRY):
+        return True
+    keys: set[bytes] = set()
+    for start in range(0, len(body), _PART) if members > MANY else ():
+        keys.update(_KEY.findall(body, start, start + _PART))
+        if len(keys) > MANY:
+            return True
+    return False
+
+
+def _containers(document: Any) -> list[dict[str, Any] | list[Any]]:
+    """Every list and object of a document, and a list with the document itself."""
+    found: list[Any] = [[document]]
+    level = found
     while level:
-        members += sum(len(one) for one in level if type(one) is dict)
         within = (one.values() if type(one) is dict else one for one in level)
         level = [value for values in within for value in values if type(value) is dict or type(value) is list]
-    return members
+        found += level
+    return found
 
 
-def _integer(text: str) -> int:
-    if len(text.lstrip("-")) > MAX_DIGITS:
-        raise ValueError("number too long")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError("number too large")
-    return number
+def _numbers_fit(container: dict[str, Any] | list[Any]) -> bool:
+    values = container.values() if type(container) is dict else container
+    if _INFINITY in values or -_INFINITY in values:
+        return False
+    return not [value for value in values if type(value) is int and not -_TOO_LONG < value < _TOO_LONG]
 
 
 def _refuse_constant(name: str) -> Any:
@@ -371,6 +414,13 @@ def destination_answer(destination: Mapping[str, Any] | None, words: str) -> dic
 def handoff_answer(destination: Mapping[str, Any] | None, words: str) -> dict[str, Any]:
     """The answer to `handoff-destination-request`: here the destination must be there, and an empty one is none."""
     return {"destination": dict(destination)} if destination else {"destination": {}, "error": one_line(words)}
+
+
+def sendable(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of what the agent's code answers; `TypeError` or `ValueError` where it cannot go out as JSON."""
+    made = dict(answer)
+    json.dumps(made, ensure_ascii=False, allow_nan=False).encode()
+    return made
 
 
 def canonical(arguments: Mapping[str, Any] | Sequence[Any]) -> bytes:

@@ -18,6 +18,7 @@ VAPI_WEBHOOK = "vapi-webhook"
 VAPI_API_KEY = "vapi-api-key"
 VAPI_PUBLIC_KEY = "vapi-public-key"
 TWILIO_AUTH_TOKEN = "twilio-auth-token"  # noqa: S105 - the name of a parameter
+TWILIO_API_SECRET = "twilio-api-secret"  # noqa: S105 - the name of a parameter; set only where TWILIO_API_KEY_SID is
 PUBLIC_BASE_URL = "public-base-url"
 
 FRESH = 300  # seconds that a value is used without asking again
@@ -34,7 +35,7 @@ class Secrets:
         self._client = client
         self._clock = clock
         self._values: dict[str, str] = {}
-        self._read_at = self._asked_at = self._forced_at = float("-inf")
+        self._read_at = self._asked_at = float("-inf")
 
     def warm(self) -> None:
         """Read while the function starts, where waiting costs no caller anything. A failure is met on the request."""
@@ -67,10 +68,8 @@ class Secrets:
 
     def _reread(self) -> bool:
         """Ask SSM again because a signature failed: at most once per minute, whatever is sent. True if it was asked."""
-        now = self._clock()
-        if now - self._forced_at < FORCED or now - self._asked_at < FORCED:
+        if self._clock() - self._asked_at < FORCED:
             return False
-        self._forced_at = now
         self._read()
         return True
 

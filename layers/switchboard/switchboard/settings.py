@@ -9,6 +9,8 @@ from switchboard.errors import SettingsError
 from switchboard.signatures import Scheme, choose
 
 LOCAL = "local"
+BYPASS, SIP, REDIRECT = WAYS = ("bypass", "sip", "redirect")
+STEPS = ("queue", "human", "voicemail", "apology")
 MAX_TOLERANCE = 300  # seconds; what Stripe and Standard Webhooks allow
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -39,6 +41,20 @@ class Settings(NamedTuple):
     retention_hours: int
     voice_budget: int
     apology: str
+    way: str
+    sip_uri: str
+    inbound_url: str
+    ladder: tuple[str, ...]
+    human_number: str
+    hold_music_url: str
+    queue_minutes: int
+    max_calls: int
+    max_call_minutes: int
+    caller_hourly_calls: int
+    daily_calls: int
+    outbound_prefixes: str
+    quiet_hours: str
+    twilio_api_key: str
 
     @property
     def local(self) -> bool:
@@ -73,6 +89,20 @@ class Settings(NamedTuple):
             retention_hours=_number(env, "RETENTION_HOURS"),
             voice_budget=_number(env, "VOICE_BUDGET_SECONDS"),
             apology=_text(env, "APOLOGY"),
+            way=_way(env),
+            sip_uri=env.get("SIP_URI", ""),
+            inbound_url=_url(env, "VAPI_INBOUND_URL", stage),
+            ladder=_ladder(env),
+            human_number=env.get("HUMAN_NUMBER", ""),
+            hold_music_url=env.get("HOLD_MUSIC_URL", ""),
+            queue_minutes=_number(env, "QUEUE_MINUTES"),
+            max_calls=_number(env, "MAX_CALLS"),
+            max_call_minutes=_number(env, "MAX_CALL_MINUTES"),
+            caller_hourly_calls=_number(env, "CALLER_HOURLY_CALLS"),
+            daily_calls=_number(env, "DAILY_CALLS"),
+            outbound_prefixes=env.get("OUTBOUND_PREFIXES", ""),
+            quiet_hours=env.get("QUIET_HOURS", ""),
+            twilio_api_key=env.get("TWILIO_API_KEY_SID", ""),
         )
 
 
@@ -100,6 +130,21 @@ def _flag(env: Mapping[str, str], name: str) -> bool:
     return value == "true"
 
 
+def _way(env: Mapping[str, str]) -> str:
+    way = _text(env, "VOICE_WAY")
+    if way not in WAYS:
+        raise SettingsError(f"VOICE_WAY must be one of {', '.join(WAYS)}")
+    return way
+
+
+def _ladder(env: Mapping[str, str]) -> tuple[str, ...]:
+    steps = tuple(part.strip() for part in env.get("LADDER", "").split(",") if part.strip())
+    if unknown := [step for step in steps if step not in STEPS]:
+        raise SettingsError(f"LADDER has {unknown[0]}; its steps are {', '.join(STEPS)}")
+    # Whatever else is on it, nobody falls off its end into silence.
+    return steps if steps[-1:] == (STEPS[-1],) else (*steps, STEPS[-1])
+
+
 def _names(env: Mapping[str, str], name: str) -> frozenset[str]:
     return frozenset(part.strip() for part in env.get(name, "").split(",") if part.strip())
 
@@ -125,12 +170,17 @@ def _tolerance(env: Mapping[str, str], stage: str) -> int:
 
 def _url(env: Mapping[str, str], name: str, stage: str) -> str:
     url = _text(env, name).rstrip("/")
-    parts = urlsplit(url)
+    wrong = SettingsError(f"{name} must be an https URL (http on loopback only for STAGE={LOCAL})")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise wrong from error
     if parts.scheme == "https" and parts.hostname:
         return url
     if stage == LOCAL and parts.scheme == "http" and parts.hostname in LOOPBACK:
         return url
-    raise SettingsError(f"{name} must be an https URL (http on loopback only for STAGE={LOCAL})")
+    raise wrong
 
 
 def _aws_url(env: Mapping[str, str], stage: str) -> str:

@@ -56,6 +56,18 @@ class Count(StrEnum):
     DELIVERY_UNDELIVERABLE = "DeliveryUndeliverable"
     INBOUND_ANSWERED = "InboundAnswered"
     INBOUND_APOLOGY = "InboundApology"
+    INBOUND_LADDER = "InboundLadder"
+    QUEUE_ENTERED = "QueueEntered"
+    QUEUE_LEFT = "QueueLeft"
+    SLOT_TAKEN = "SlotTaken"
+    SLOT_FREED = "SlotFreed"
+    ACTIVE_CALLS = "ActiveCalls"
+    TRANSFER_STARTED = "TransferStarted"
+    TRANSFER_ENDED = "TransferEnded"
+    VOICEMAIL_LEFT = "VoicemailLeft"
+    CALL_PLACED = "CallPlaced"
+    CALL_NOT_PLACED = "CallNotPlaced"
+    RECONCILED = "Reconciled"
 
 
 NAMESPACE = "Switchboard"  # the template's alarms read it
@@ -102,6 +114,11 @@ def count(what: Count, reason: str = "") -> None:
     if reason:
         with single_metric(name=what, unit=MetricUnit.Count, value=1, namespace=NAMESPACE) as metric:
             metric.add_dimension(name="reason", value=reason)
+
+
+def gauge(what: Count, value: int) -> None:
+    """Say how many there are now, of what is not counted one by one."""
+    metrics.add_metric(name=what, unit=MetricUnit.Count, value=value)
 
 
 def measured[**P, R](handler: Callable[P, R]) -> Callable[P, R]:

@@ -11,8 +11,9 @@ test that breaks when it is removed.
 """
 
 import hashlib
+import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
@@ -23,7 +24,8 @@ from switchboard.store import Check, Item, Key, Put, Store, Update
 VERSION = 1
 OPEN_SHARDS = 8
 KEEP_HOURS = 13  # as long as a live session: an after-call tool waits for the end of the call
-PLACE_SECONDS = 3  # how long the first of equal calls is waited for to be stored
+OWNER_LOST = "owner_lost"
+PLACE_TRIES = 3  # how often a call that is overtaken while it becomes the first of equal ones looks again
 
 
 class State(StrEnum):
@@ -57,6 +59,10 @@ class Conflict(SwitchboardError):
     """The same tool call id came with other arguments: one of the two is wrong, so neither is run again."""
 
 
+class Overtaken(SwitchboardError):
+    """Another call with the same arguments has become the first one before this one was stored."""
+
+
 class Row(NamedTuple):
     """One tool call as it is stored. Times are epoch milliseconds; `arguments` is canonical JSON."""
 
@@ -84,6 +90,9 @@ class Row(NamedTuple):
     delivery_at: int = 0
     delivery_tries: int = 0
     quiet: bool = False
+    verbatim: bool = False
+    repeats: str = ""
+    """Sort key of the call that this one only repeated: then `result` is what it was answered, and it never ran."""
 
     @property
     def call_id(self) -> str:
@@ -137,23 +146,52 @@ def load(store: Store, key: Key) -> Row | None:
     return Row.of(item) if item else None
 
 
+def known(store: Store, row: Row, now: float) -> Row | None:
+    """What is stored under this tool call's id already; `Conflict` if that has other arguments."""
+    item = store.get(row.key)
+    if item is None or item["exp"] <= now:
+        return None
+    return _agreeing(Row.of(item), row)
+
+
+def _agreeing(stored: Row, row: Row) -> Row:
+    if stored.digest != row.digest:
+        raise Conflict("same tool call id, other arguments")
+    return stored
+
+
 def of_call(store: Store, call_id: str) -> list[Row]:
     """All tool calls of a call."""
     return [Row.of(item) for item in store.query(f"CALL#{call_id}", "TOOL#")]
 
 
-def accept(store: Store, row: Row, now: float, retention_hours: int) -> Row:
-    """Store a tool call unless it is there already; return what is stored. `Conflict` if its arguments differ."""
+def accept(store: Store, row: Row, now: float, retention_hours: int, *, first: bool = False) -> Row:
+    """Store a tool call unless it is there already; return what is stored. `Conflict` if its arguments differ.
+
+    `first`: only while it still is what `first_of` has made it, else `Overtaken`.
+    """
     exp = int(now) + (KEEP_HOURS + retention_hours) * 3600
     try:
-        store.put(Put(row.item(exp), "attribute_not_exists(#pk) OR #exp <= :now", {"now": int(now)}))
+        _store(store, first, Put(row.item(exp), "attribute_not_exists(#pk) OR #exp <= :now", {"now": int(now)}))
     except ConditionFailed as lost:
-        stored = Row.of(dict(lost.item or {}))
-        if stored.digest != row.digest:
-            raise Conflict("same tool call id, other arguments") from lost
+        if lost.item is None or "first" in lost.item:
+            raise Overtaken("no longer the first") from lost
+        stored = _agreeing(Row.of(dict(lost.item)), row)
         # The SDK repeats a write whose answer was lost: then what stands in the way is this very row.
         return row if row.owner and stored.owner == row.owner else stored
     return row
+
+
+def _store(store: Store, first: bool, put: Put) -> None:
+    if not first:
+        store.put(put)
+        return
+    place = _place(put.item["pk"], put.item["digest"])
+    store.transact([put, Check(place, "#first = :me", {"me": put.item["sk"]})], str(uuid.uuid4()))
+
+
+def _place(pk: str, digest: str) -> Key:
+    return Key(f"DEDUP#{hashlib.sha256(f'{pk}|{digest}'.encode()).hexdigest()}", "-")
 
 
 def claim(store: Store, row: Row, owner: str, now: float, lease: float) -> Row | None:
@@ -300,38 +338,46 @@ def first_of(store: Store, row: Row, now: float, seconds: float) -> Row | None:
     """Be the first call of this tool with these arguments within `seconds`: None if so, else the first one's row.
 
     A first call that did nothing gives up its place, so that the caller's second attempt is not answered with it.
+    `Overtaken` where equal calls come so fast that it cannot be told.
     """
-    fingerprint = hashlib.sha256(f"{row.key.pk}|{row.digest}".encode()).hexdigest()
-    place = Key(f"DEDUP#{fingerprint}", "-")
-    item = {**place._asdict(), "v": VERSION, "first": row.key.sk, "taken_at": _ms(now), "exp": int(now + seconds)}
-    try:
-        store.put(
-            Put(item, "attribute_not_exists(#pk) OR #exp <= :now OR #first = :me", {"now": int(now), "me": row.key.sk})
-        )
-        return None
-    except ConditionFailed as lost:
-        taken = lost.item or item
-    first = _holder(store, row, taken, now)
-    if first and first.state not in (State.FAILED, State.EXPIRED):
-        return first
-    try:
-        store.put(Put(item, "#first = :seen", {"seen": taken["first"]}))
-    except ConditionFailed as lost:
-        return _holder(store, row, lost.item or item, now)
-    return None
+    item = {**_place(row.key.pk, row.digest)._asdict(), "v": VERSION, "first": row.key.sk, "exp": int(now + seconds)}
+    for _ in range(PLACE_TRIES):
+        try:
+            store.put(
+                Put(
+                    item,
+                    "attribute_not_exists(#pk) OR #exp <= :now OR #first = :me",
+                    {"now": int(now), "me": row.key.sk},
+                )
+            )
+            return None
+        except ConditionFailed as lost:
+            holder = Key(row.key.pk, str((lost.item or item)["first"]))
+        first = load(store, holder)
+        if first and first.digest == row.digest and first.state not in (State.FAILED, State.EXPIRED):
+            return first
+        with suppress(ConditionFailed):
+            _take_over(store, item, holder, stored=first is not None)
+            return None
+    raise Overtaken("others keep taking the place")
 
 
-def _holder(store: Store, row: Row, place: Mapping[str, Any], now: float) -> Row | None:
-    """The call that holds a place. It takes it before it is stored, so one that is missing yet counts as under way."""
-    key = Key(row.key.pk, str(place["first"]))
-    fresh = int(place.get("taken_at", 0)) + PLACE_SECONDS * 1000
-    under_way = row._replace(key=key, state=State.RUNNING, lease=fresh) if fresh > _ms(now) else None
-    return load(store, key) or under_way
+def _take_over(store: Store, item: Item, holder: Key, *, stored: bool) -> None:
+    """Take the place of a call that gives no result; `ConditionFailed` if it is no longer the one that holds it."""
+    place = Put(item, "#first = :seen", {"seen": holder.sk})
+    if stored:
+        # Failed, expired, or refused for its arguments: a row that is so stays so, whoever holds the place meanwhile.
+        store.put(place)
+        return
+    # It takes its place before it is stored, and may have died in between. Either this call takes the place or that one
+    # is stored: never both, so of two calls that arrive at once one acts.
+    store.transact([place, Check(holder, "attribute_not_exists(#pk)")], str(uuid.uuid4()))
 
 
 def replaced(store: Store, row: Row) -> bool:
     """Whether the model has called the same tool again since, so that this call is no longer what the caller wants."""
-    return any(other.tool == row.tool and _age(other) > _age(row) for other in of_call(store, row.call_id))
+    others = (other for other in of_call(store, row.call_id) if other.tool == row.tool and not other.repeats)
+    return any(_age(other) > _age(row) for other in others)
 
 
 def _age(row: Row) -> tuple[int, int, str]:
@@ -370,11 +416,14 @@ def claim_delivery(store: Store, row: Row, session: Check, owner: str, now: floa
     values = {
         "claimed": Delivery.CLAIMED.value,
         "pending": Delivery.PENDING.value,
+        "state": row.state.value,
         "owner": owner,
         "now": _ms(now),
     }
     try:
-        store.transact([session, Update(row.key, change, "#delivery = :pending", values)], owner)
+        # Not a state that has been superseded: UNKNOWN must not be said of what has been found out meanwhile.
+        condition = "#delivery = :pending AND #state = :state"
+        store.transact([session, Update(row.key, change, condition, values)], owner)
     except ConditionFailed as lost:
         # The SDK's second try after a lost answer: DynamoDB knows it by its token, an emulator may not.
         return lost.item is not None and lost.item.get("delivery_owner") == owner
@@ -398,8 +447,11 @@ def end_delivery(store: Store, row: Row, owner: str, delivery: Delivery, reason:
     }
     try:
         store.update(Update(row.key, change, held, values))
-    except ConditionFailed:
-        return False
+    except ConditionFailed as lost:
+        # The SDK repeats a write whose answer was lost: then what stands in the way is this very end.
+        stored = lost.item or {}
+        mine = ("delivery_owner", owner) if owner else ("delivery_reason", reason)
+        return stored.get("delivery") == delivery.value and stored.get(mine[0]) == mine[1]
     return True
 
 
@@ -409,7 +461,7 @@ def void_delivery(store: Store, row: Row, before: float) -> bool:
     condition = "#delivery = :claimed AND #delivery_at < :before"
     values = {
         "to": Delivery.UNDELIVERABLE.value,
-        "reason": "owner_lost",
+        "reason": OWNER_LOST,
         "claimed": Delivery.CLAIMED.value,
         "before": _ms(before),
     }

@@ -15,10 +15,14 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from dataclasses import is_dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict, get_type_hints, overload
+from uuid import UUID
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
 
 from switchboard.errors import SwitchboardError
 from switchboard.messages import canonical, one_line
@@ -32,7 +36,10 @@ MAX_TIMEOUT = 30.0  # seconds; the live worker itself has 35
 DEADLINES = {"inline": 60.0, "live": 60.0, "after_call": 1800.0}  # seconds from acceptance, or from the call's end
 DEDUPE_CALL = 13 * 3600.0  # seconds; no call at Vapi is longer than twelve hours
 OVERRUN = "This is taking a little longer. One moment, please."
+NO_TRANSFER = "This call cannot be put through to anybody. Say so, and offer to help another way."
 NOTHING = "Done; there is nothing to report."  # Vapi takes an empty result for none at all
+_DATA = (BaseModel, date, Decimal, UUID)  # a set has no order, and bytes no meaning
+_NOT_PLAIN = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)  # what Vapi accepts
 
 
@@ -66,6 +73,7 @@ class Call:
         attempt: int = 1,
         still_owner: Callable[[], bool] = lambda: True,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        transfer: Callable[[str, str], str] | None = None,
     ) -> None:
         self.id = id
         self.caller = caller
@@ -73,8 +81,10 @@ class Call:
         self.now = now
         self.attempt = attempt
         self._ends = ends or now + timedelta(seconds=MAX_TIMEOUT)
+        self.transferred = False
         self._still_owner = still_owner
         self._clock = clock
+        self._transfer = transfer
 
     def remaining(self) -> float:
         """Seconds until this attempt is stopped."""
@@ -83,6 +93,18 @@ class Call:
     def still_owner(self) -> bool:
         """Ask the table whether this attempt may still act; worth a read before a late, irrevocable step."""
         return self._still_owner()
+
+    def transfer(self, name: str, summary: str) -> str:
+        """Put the caller through to `name`, one of the agent's `people`, who hears the summary before they decide.
+
+        Ends the AI call, so nothing that the tool returns is heard; the caller comes back if nobody takes the call.
+        `ToolError` where this call cannot be put through. Only tools with `meanwhile` can: the worker moves the phone.
+        """
+        if self._transfer is None:
+            raise ToolError(NO_TRANSFER)
+        said = self._transfer(name, summary)
+        self.transferred = True
+        return said
 
 
 class Tool(NamedTuple):
@@ -103,6 +125,7 @@ class Tool(NamedTuple):
     dedupe: float = 0
     latest_wins: bool = False
     on_interrupt: Interrupt = "finish"
+    verbatim: bool = False
     reconcile: Reconcile | None = None
 
     def parse(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +148,7 @@ class Tool(NamedTuple):
             "function": {
                 "name": self.name,
                 "description": self.description,
-                "strict": set(self.schema["required"]) == set(self.schema["properties"]),
+                "strict": _strict(self.schema),
                 "parameters": self.schema,
             },
         }
@@ -173,6 +196,7 @@ class Toolbox:
         dedupe: float | Literal["call"] = 0,
         latest_wins: bool = False,
         on_interrupt: Interrupt = "finish",
+        verbatim: bool = False,
         reconcile: Reconcile | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
     def tool(  # type: ignore[misc]  # the second signature is generic in the function that it is given later
@@ -189,6 +213,7 @@ class Toolbox:
         dedupe: float | Literal["call"] = 0,
         latest_wins: bool = False,
         on_interrupt: Interrupt = "finish",
+        verbatim: bool = False,
         reconcile: Reconcile | None = None,
     ) -> Any:
         """Make a function a tool; it stays the function that it was.
@@ -201,7 +226,8 @@ class Toolbox:
         `dedupe` gives the model that repeats itself (other id, same arguments) the first result, for so many seconds or
         for the whole `"call"`. `latest_wins` lets a newer call of the tool replace an older one that has not acted yet.
         `on_interrupt="cancel"` keeps a call from acting once the caller has spoken over the turn that asked for it: for
-        tools that end or transfer the call. `reconcile` asks the other side how a call ended that nobody knows the end
+        tools that end or transfer the call. `verbatim` has a background result said word for word, without a turn of the
+        model: for words that must be exact. `reconcile` asks the other side how a call ended that nobody knows the end
         of: it returns the result, or None if surely nothing happened; raising leaves it unknown.
         """
         if meanwhile and after_call:
@@ -211,8 +237,11 @@ class Toolbox:
             raise TypeError(
                 "an inline tool is answered at once, so no newer call can replace it: latest_wins needs meanwhile"
             )
+        if verbatim and lane != "live":
+            raise TypeError("only what is spoken into a call later can be said word for word: verbatim needs meanwhile")
 
         def register(plain: Callable[..., Any]) -> Callable[..., Any]:
+            _check_options(plain.__name__, lane, dedupe, on_interrupt, reconcile)
             made = _make(plain, lane, effect, meanwhile, timeout, DEADLINES[lane] if deadline is None else deadline)
             if made.name in self._tools:
                 raise TypeError(f"there are two tools called {made.name}")
@@ -221,11 +250,23 @@ class Toolbox:
                 dedupe=DEDUPE_CALL if dedupe == "call" else float(dedupe),
                 latest_wins=latest_wins,
                 on_interrupt=on_interrupt,
+                verbatim=verbatim,
                 reconcile=reconcile,
             )
             return plain
 
         return register(function) if function else register
+
+
+def _check_options(name: str, lane: Lane, dedupe: float | str, on_interrupt: str, reconcile: Reconcile | None) -> None:
+    if dedupe != "call" and not (isinstance(dedupe, int | float) and 0 <= dedupe <= DEDUPE_CALL):
+        raise TypeError(f"{name}: dedupe is 'call' or seconds, at most {DEDUPE_CALL:g}")
+    if on_interrupt not in ("finish", "cancel"):
+        raise TypeError(f"{name}: on_interrupt is 'finish' or 'cancel'")
+    if reconcile and lane == "inline":
+        raise TypeError(
+            f"{name}: an inline tool is answered at once, so nobody asks later: reconcile needs meanwhile or after_call"
+        )
 
 
 def _make(
@@ -235,6 +276,8 @@ def _make(
     description = one_line(inspect.getdoc(function) or "")
     if not _NAME.fullmatch(name):
         raise TypeError(f"{name}: a tool's name has at most 64 letters, digits, '_' and '-'")
+    if any(is_not_plain(function) for is_not_plain in _NOT_PLAIN):
+        raise TypeError(f"{name}: a tool is a plain function, without async and yield; asyncio.run may stand in it")
     if not description:
         raise TypeError(f"{name}: a tool needs a docstring, it is what the model is told")
     if effect not in ("read", "keyed", "once"):
@@ -244,12 +287,12 @@ def _make(
     if deadline < timeout:
         raise TypeError(f"{name}: the deadline cannot be sooner than the timeout")
     hints, call_parameter = _parameters(function)
-    adapter = _adapter(name, hints)
+    adapter, schema = _schema(name, hints)
     return Tool(
         name=name,
         description=description,
         function=function,
-        schema=_schema(name, adapter),
+        schema=schema,
         adapter=adapter,
         call_parameter=call_parameter,
         lane=lane,
@@ -262,7 +305,10 @@ def _make(
 
 def _parameters(function: Callable[..., Any]) -> tuple[dict[str, Any], str]:
     """The model's parameters with their types, and the name of the one that takes the `Call`."""
-    types = get_type_hints(function, include_extras=True)
+    try:
+        types = get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise TypeError(f"{function.__name__}: there is no type {error.name}") from error
     hints: dict[str, Any] = {}
     call_parameter = ""
     for name, parameter in inspect.signature(function).parameters.items():
@@ -271,6 +317,8 @@ def _parameters(function: Callable[..., Any]) -> tuple[dict[str, Any], str]:
         if name not in types:
             raise TypeError(f"{function.__name__}: {name} has no type")
         if types[name] is Call:
+            if call_parameter:
+                raise TypeError(f"{function.__name__}: there is one Call, and both {call_parameter} and {name} want it")
             call_parameter = name
             continue
         described = _described(types[name])
@@ -297,31 +345,81 @@ def _adapter(name: str, hints: Mapping[str, Any]) -> TypeAdapter[dict[str, Any]]
     return TypeAdapter(shape)
 
 
-def _schema(name: str, adapter: TypeAdapter[dict[str, Any]]) -> dict[str, Any]:
-    raw = adapter.json_schema()
+def _schema(name: str, hints: Mapping[str, Any]) -> tuple[TypeAdapter[dict[str, Any]], dict[str, Any]]:
+    """What checks the arguments, and what the model is told of them."""
+    try:
+        adapter = _adapter(name, hints)
+        raw = adapter.json_schema()
+    except PydanticUserError as error:
+        if len(hints) == 1:
+            [parameter] = hints
+            raise TypeError(f"{name}: no model can give a value of the type of {parameter}") from error
+        for parameter, hint in hints.items():
+            _schema(name, {parameter: hint})
+        raise
     definitions = raw.pop("$defs", {})
     inlined: dict[str, Any] = _inlined(name, raw, definitions, ())
-    inlined.pop("title", None)
-    return {"required": [], "properties": {}} | inlined
+    return adapter, {"required": [], "properties": {}} | inlined
 
 
-def _inlined(name: str, value: Any, definitions: Mapping[str, Any], seen: tuple[str, ...]) -> Any:
-    """Vapi's schemas know no `$ref`, so definitions are written out where they are used; titles say nothing new."""
-    if isinstance(value, list):
-        return [_inlined(name, entry, definitions, seen) for entry in value]
-    if not isinstance(value, dict):
-        return value
+def _inlined(name: str, value: Mapping[str, Any], definitions: Mapping[str, Any], seen: tuple[str, ...]) -> Any:
+    """A schema in the words of Vapi's: no `$ref`, `const`, `oneOf` and `discriminator`, and titles say nothing new.
+
+    Definitions are written out where they are used. An object takes what it names and nothing else.
+    """
     if reference := value.get("$ref"):
         target = reference.rpartition("/")[2]
         if target in seen:
             raise TypeError(f"{name}: a tool's arguments cannot contain themselves ({target})")
         rest = {key: entry for key, entry in value.items() if key != "$ref"}
         return _inlined(name, definitions[target] | rest, definitions, (*seen, target))
-    return {
-        key: _inlined(name, entry, definitions, seen)
-        for key, entry in value.items()
-        if not (key == "title" and isinstance(entry, str))
-    }
+
+    def inlined(entry: Any) -> Any:
+        return _inlined(name, entry, definitions, seen) if isinstance(entry, dict) else entry
+
+    made: dict[str, Any] = {"additionalProperties": False} if "properties" in value else {}
+    for key, entry in value.items():
+        match key:
+            case "title" | "discriminator":
+                continue
+            case "const":
+                made["enum"] = [entry]
+            case "properties":
+                made[key] = {parameter: _told(name, parameter, inlined(one)) for parameter, one in entry.items()}
+            case "anyOf" | "oneOf":
+                made["anyOf"] = [inlined(one) for one in entry]
+            case "allOf" | "prefixItems":
+                made[key] = [inlined(one) for one in entry]
+            case "patternProperties":
+                made[key] = {pattern: inlined(one) for pattern, one in entry.items()}
+            case "items":
+                made[key] = _told(name, "what a list holds", inlined(entry))
+            case "additionalProperties":
+                if entry is True and "properties" not in value:
+                    raise TypeError(
+                        f"{name}: what a dictionary holds may be anything, so no model can know what to give"
+                    )
+                made[key] = inlined(entry)
+            case _:
+                made[key] = entry
+    return made
+
+
+def _told(name: str, parameter: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a parameter, if it says what kind of value is wanted: Vapi's must."""
+    if not {"type", "anyOf", "enum"} & schema.keys():
+        raise TypeError(f"{name}: {parameter} may be anything, so no model can know what to give")
+    return schema
+
+
+def _strict(schema: Mapping[str, Any]) -> bool:
+    """Whether a provider can hold the model to the schema: every object wants exactly what it names."""
+    if schema.get("type") == "object":
+        named = schema.get("properties", {})
+        if schema.get("additionalProperties") is not False or set(schema.get("required", [])) != set(named):
+            return False
+    items = [schema["items"]] if "items" in schema else []
+    return all(_strict(part) for part in (*schema.get("properties", {}).values(), *schema.get("anyOf", []), *items))
 
 
 def _complaint(error: ValidationError) -> str:
@@ -334,4 +432,10 @@ def data_text(value: object) -> str:
     """Compact JSON of what a tool returned, for tools that return data instead of words; '' for None."""
     if value is None:
         return ""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, _DATA) or is_dataclass(value):
+        return to_jsonable_python(value)
+    raise TypeError(f"a tool cannot return a {type(value).__name__}")

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import httpcore
 import httpx
 
-from switchboard.errors import Ambiguous, NotDone
+from switchboard import messages
+from switchboard.errors import Ambiguous, Gone, MessageRefused, NotDone
 
 CONTROL_TIMEOUT = 2.0  # seconds; also how long a caller's interruption can come too late for a result under way
 CONNECT_TIMEOUT = 1.0
@@ -49,11 +50,32 @@ class Vapi:
         answer = self._post(f"{self._base_url}/call", call, key, timeout)
         try:
             made = json.loads(answer.content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Ambiguous("answer_not_json", answer.status_code) from error
         if not isinstance(made, dict):
             raise Ambiguous("answer_not_an_object", answer.status_code)
         return made
+
+    def get_call(self, key: str, call_id: str) -> dict[str, Any]:
+        """`GET /call/{id}`: Vapi's `Call` as it is now. `Gone` where Vapi does not know it (any more), else `NotDone`."""
+        if not key:
+            raise NotDone("no_secret")
+        try:
+            answer = self._http.get(f"{self._base_url}/call/{call_id}", headers={"authorization": f"Bearer {key}"})
+        except httpx.HTTPError as error:
+            raise NotDone(type(error).__name__) from error
+        if answer.status_code == 404:
+            raise Gone("http_404", 404)
+        if not answer.is_success:
+            raise NotDone(f"http_{answer.status_code}", answer.status_code)
+        try:
+            # As strictly as a message: what is kept of it goes into the same item.
+            call = messages.parse(answer.content)
+        except MessageRefused as error:
+            raise NotDone("answer_not_json", answer.status_code) from error
+        if not isinstance(call, dict):
+            raise NotDone("answer_not_an_object", answer.status_code)
+        return call
 
     def speak(self, url: str, command: Mapping[str, Any], public_key: str = "") -> None:
         """Send a live call control command (`say`, `add-message`, ...) to the control URL of a call."""
@@ -73,7 +95,10 @@ class Vapi:
             return answer
         # 4xx means read and refused. 408 and 409 do not say that nothing happened, and neither does a 5xx or a redirect.
         surely = 400 <= answer.status_code < 500 and answer.status_code not in (408, 409)
-        raise (NotDone if surely else Ambiguous)(f"http_{answer.status_code}", answer.status_code)
+        # Over its limit of calls at once Vapi says 400 and words only; waiting helps then, as after a 429.
+        busy = surely and (answer.status_code == 429 or b"concurrency" in answer.content[:2000].lower())
+        reason = "concurrency" if busy else f"http_{answer.status_code}"
+        raise (NotDone if surely else Ambiguous)(reason, answer.status_code)
 
 
 def add_message(content: str, *, respond: bool) -> dict[str, Any]:
@@ -83,6 +108,11 @@ def add_message(content: str, *, respond: bool) -> dict[str, Any]:
         "message": {"role": "system", "content": content},
         "triggerResponseEnabled": respond,
     }
+
+
+def say(words: str) -> dict[str, Any]:
+    """Have the assistant say `words` as they are, without asking the model."""
+    return {"type": "say", "content": words}
 
 
 class _Transport(httpx.HTTPTransport):

@@ -8,7 +8,7 @@ a refused request writes nothing and reaches no handler.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from switchboard import calls, gateway, lanes, lookups, messages, signatures
+from switchboard import admission, calls, gateway, lanes, lookups, messages, signatures
 from switchboard.budget import Overrun, limit
 from switchboard.desk import ASSISTANT_SECONDS, Caller, Desk, webhook_url
 from switchboard.errors import MessageRefused, Refused, SignatureRefused, Unavailable
@@ -18,6 +18,8 @@ from switchboard.secrets import VAPI_WEBHOOK
 from switchboard.telemetry import Count, Seldom, count, log, warn
 
 FALSE_TRIGGER_MILLISECONDS = 500  # nobody interrupts more than twice a second: that is breath, or noise
+CALL_OVER_DELAY = 3  # seconds that Twilio has to end the phone leg itself, once Vapi has closed its stream
+WEB_CALLS = ("webCall", "vapi.websocketCall")  # nobody has admitted them, so they have no slot
 NO_DESTINATION = "Nobody can be reached at the moment. Offer to take a message instead."
 
 
@@ -114,16 +116,29 @@ def _fallback_assistant(desk: Desk, _message: Message) -> dict[str, Any]:
 
 
 def _status_update(desk: Desk, message: Message) -> dict[str, Any]:
-    calls.record_status(desk.store, message, desk.settings, desk.clock())
+    news = calls.record_status(desk.store, message, desk.settings, desk.clock())
     if message.status == "ended":
-        lanes.start_after_call(desk, message)
+        _ended(desk, message, news=news)
     return {}
 
 
 def _end_of_call_report(desk: Desk, message: Message) -> dict[str, Any]:
     calls.record_report(desk.store, message, desk.settings, desk.clock())
-    lanes.start_after_call(desk, message)
+    _ended(desk, message, news=False)
     return {}
+
+
+def _ended(desk: Desk, message: Message, *, news: bool) -> None:
+    """What the end of a call sets off: the end of its phone leg, its after-call tools, and a free slot."""
+    # First, for a message that is sent again because something below has failed is no news any more.
+    if news and message.call_sid:
+        ticket = Ticket(message.call_id, message.call_sid, due="call_over")
+        desk.live_queue.send(ticket, CALL_OVER_DELAY)
+    lanes.start_after_call(desk, message)
+    if message.call.get("type") not in WEB_CALLS:
+        # A call that we placed holds its slot by that name too, should nobody have learnt its id.
+        dial = f"DIAL#{message.dial}" if message.dial else ""
+        admission.leave(desk.store, call_id=message.call_id, holder=dial)
 
 
 def _speech_update(desk: Desk, message: Message) -> dict[str, Any]:
@@ -152,6 +167,10 @@ def _hang(_desk: Desk, message: Message) -> dict[str, Any]:
 
 
 def _transfer_destination(desk: Desk, message: Message) -> dict[str, Any]:
+    if message.phone_is_ours:
+        # Vapi would say goodbye and leave the caller in silence: it cannot move a leg that it did not dial or answer.
+        warn("Vapi cannot transfer this call, use Call.transfer", call_id=message.call_id)
+        return messages.destination_answer(None, NO_DESTINATION)
     answer = messages.destination_answer(_agents_own(message, desk.agent.destination), NO_DESTINATION)
     return calls.keep_answer(desk.store, message, answer, desk.clock())
 
@@ -166,8 +185,8 @@ def _agents_own(message: Message, ask: Callable[[Message], Mapping[str, Any] | N
     try:
         with limit(ASSISTANT_SECONDS):
             answer = ask(message)
-        return answer if isinstance(answer, Mapping) else None
-    except (Exception, Overrun) as error:  # noqa: BLE001 - whatever the agent's code raises, an answer is due
+        return None if answer is None else messages.sendable(answer)
+    except (Exception, SystemExit, Overrun) as error:  # noqa: BLE001 - whatever the agent's code raises, an answer is due
         warn("the agent could not answer", message_type=message.type[:40], code=type(error).__name__)
         return None
 

@@ -10,12 +10,14 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
-from switchboard import calls, delivery, lookups, toolcalls
+from switchboard import calls, delivery, endings, lookups, toolcalls, transfers
 from switchboard.budget import Overrun, limit
 from switchboard.delivery import Speaker
 from switchboard.desk import Agent
+from switchboard.endings import Endings
 from switchboard.errors import Unavailable
 from switchboard.messages import one_line
 from switchboard.queue import Queue, Ticket
@@ -23,6 +25,7 @@ from switchboard.store import Key, Store
 from switchboard.telemetry import Count, count, log, warn
 from switchboard.toolcalls import Delivery, Row, State
 from switchboard.tools import Call, DefiniteFailure, Tool, ToolError, WrongArguments
+from switchboard.transfers import Impossible, Switch
 
 GRACE = 2.0  # seconds between the end of an attempt and the moment when somebody else may take over
 BACKOFF = 60  # seconds between two attempts at the most
@@ -47,6 +50,10 @@ class Bench(NamedTuple):
     sleep: Callable[[float], None] = time.sleep
     undelivered: Callable[[Row, str], None] = lambda row, reason: None
     """Told of every result that the caller will never hear, so that somebody can follow it up."""
+    endings: Endings | None = None
+    """What ends the other side of a call; the after-call lane has no need of it."""
+    switch: Switch | None = None
+    """What moves a phone leg; without it no tool can transfer."""
 
 
 def work(bench: Bench, ticket: Ticket, receipt: str, remaining: Callable[[], float]) -> None:
@@ -63,6 +70,10 @@ def work(bench: Bench, ticket: Ticket, receipt: str, remaining: Callable[[], flo
 
 
 def _work(bench: Bench, ticket: Ticket, receipt: str, remaining: Callable[[], float]) -> None:
+    if ticket.due in ("leg_over", "call_over"):
+        if bench.endings:
+            endings.tend(bench.endings, ticket, bench.clock())
+        return
     row = toolcalls.load(bench.store, Key(f"CALL#{ticket.call_id}", ticket.sk))
     if row is None:
         # The row has expired, the message has not: acting now would be acting without a record.
@@ -109,7 +120,9 @@ def _settle(bench: Bench, row: Row) -> Row | None:
     words = UNKNOWN_WORDS if stored.intent and stored.effect != "read" else EXPIRED_WORDS
     settled = toolcalls.settle(bench.store, stored, now, words)
     if settled is None:
-        _again(bench, stored, delay=_until(stored.lease, now))
+        # What nobody has begun has no lease: its tool is missing, and may be back with the next deployment.
+        waits = stored.state is State.RECEIVED
+        _again(bench, stored, delay=min(BACKOFF, _until(stored.deadline, now)) if waits else _until(stored.lease, now))
         return None
     count(Count.TOOL_UNKNOWN if settled.state is State.UNKNOWN else Count.TOOL_EXPIRED)
     log("tool call closed", call_id=row.call_id, tool=row.tool, state=settled.state.value)
@@ -128,18 +141,20 @@ def _attempt(bench: Bench, tool: Tool, row: Row) -> Row | None:
     if not toolcalls.begin(bench.store, row):
         return None
     started = bench.clock()
+    call = call_of(bench, tool, row, started)
     try:
         with limit(tool.timeout):
-            said = tool.run(call_of(bench, tool, row, started), arguments)
+            said = tool.run(call, arguments)
     except ToolError as error:
-        return _commit(bench, row, State.FAILED, one_line(str(error)) or FAILED_WORDS)
+        return _commit(bench, row, State.FAILED, one_line(str(error)) or FAILED_WORDS, silent=call.transferred)
     except DefiniteFailure as error:
         return _nothing_happened(bench, row, retryable=error.retryable)
-    except (Exception, Overrun) as error:  # noqa: BLE001 - a tool may raise anything; what it means is decided here
+    except (Exception, SystemExit, Overrun) as error:  # noqa: BLE001 - a tool may raise anything; what it means is decided here
         warn("tool attempt failed", tool=row.tool, call_id=row.call_id, attempt=row.attempt, code=type(error).__name__)
         return _perhaps_happened(bench, row)
     log("tool ran", tool=row.tool, call_id=row.call_id, milliseconds=int((bench.clock() - started) * 1000))
-    return _commit(bench, row, State.SUCCEEDED, said)
+    # A transfer has ended the AI call: there is nobody to say the result to, and nothing is missed.
+    return _commit(bench, row, State.SUCCEEDED, said, silent=call.transferred)
 
 
 def _unwanted(bench: Bench, tool: Tool, row: Row) -> str:
@@ -227,7 +242,7 @@ def _speak(bench: Bench, row: Row) -> None:
         bench.queue.send(Ticket(row.call_id, row.key.sk, due="follow"), outcome.again)
     if outcome.reason in _OTHERS:
         return
-    count(_DELIVERIES[outcome.delivery])
+    count(_DELIVERIES[outcome.delivery], reason="overtaken" if outcome.overtaken else "")
     if outcome.delivery is not Delivery.DELIVERED and outcome.reason != "superseded":
         bench.undelivered(row, outcome.reason)
 
@@ -259,7 +274,15 @@ def call_of(bench: Bench, tool: Tool, row: Row, now: float) -> Call:
         ends=datetime.fromtimestamp(now + tool.timeout, UTC),
         attempt=row.attempt,
         still_owner=lambda: toolcalls.owns(bench.store, row),
+        transfer=partial(_transfer, bench.switch._replace(people=bench.agent.people), row) if bench.switch else None,
     )
+
+
+def _transfer(switch: Switch, row: Row, name: str, summary: str) -> str:
+    try:
+        return transfers.put_through(switch, row.call_id, row.idempotency_key, name, summary)
+    except Impossible as error:
+        raise ToolError(str(error)) from error
 
 
 def ticket_of(record: Mapping[str, Any]) -> Ticket | None:
