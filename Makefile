@@ -23,7 +23,7 @@ help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: setup ## play two whole phone calls on this machine and check what was promised
+demo: setup ## play three whole phone calls on this machine and check what was promised
 	@switchboard demo
 
 .PHONY: up
@@ -41,6 +41,12 @@ test: build ## run the tests
 .PHONY: nightly
 nightly: test ## run the tests, then those that take too long for every day
 	pytest -m nightly
+
+.PHONY: bench
+bench: setup ## measure what it costs; the figures are printed and asserted nowhere
+	@for file in tests/benchmarks/[a-z]*.py; do \
+		printf '== %s\n' $$file; python -m tests.benchmarks.$$(basename $$file .py) || exit; \
+	done
 
 .PHONY: lint
 lint: checks ## check style, types and the template

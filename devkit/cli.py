@@ -13,9 +13,11 @@ from devkit.errors import UserError
 COMMANDS = {
     "up": ("devkit.up", "start the whole backend on this machine and leave it running"),
     "down": ("devkit.down", "stop what `up` started"),
-    "demo": ("devkit.demo", "play two whole phone calls and check what was promised"),
+    "demo": ("devkit.demo", "play three whole phone calls and check what was promised"),
     "simulate": ("devkit.simulate", "play a call from a YAML script against the running stack"),
     "call": ("devkit.story", "tell the story of one call from the table"),
+    "status": ("devkit.status", "tell how many calls are under way, and who waits"),
+    "dial": ("devkit.dial", "have the assistant call somebody"),
     "dlq": ("devkit.deadletters", "show what was given up, and send it back"),
     "curl": ("devkit.curl", "print a signed webhook request for the running stack"),
     "invoke": ("devkit.invoke", "run one built function on one event, without Docker"),

@@ -27,6 +27,8 @@ UNKNOWN_OPERATION = ("InvalidAction", "UnknownOperationException")  # what an em
 MOVED = "COMPLETED"
 ENDED = (MOVED, "FAILED", "CANCELLED")
 
+CALL_ENDS = ("leg_over", "call_over")
+
 
 class Letter(NamedTuple):
     """One message of a dead-letter queue. `ticket` is None for a body that this project never wrote."""
@@ -44,6 +46,8 @@ class Letter(NamedTuple):
         """What the table says of its tool call."""
         if self.ticket is None:
             return "not a ticket"
+        if self.ticket.due in CALL_ENDS:
+            return "the other end of a call"
         if self.row is None:
             return "no such tool call (any more)"
         return f"{self.row.tool} {self.row.state}, delivery {self.row.delivery}"
@@ -107,6 +111,8 @@ def redrive(sqs: Any, store: Store, lane: Lane) -> list[str]:
 def prospect(letter: Letter) -> str:
     """What the worker will do with it, from the state of its tool call."""
     row = letter.row
+    if letter.ticket and letter.ticket.due in CALL_ENDS:
+        return f"{letter.state}: hung up, if it still is on the line"
     if letter.ticket is None or row is None:
         return f"{letter.state}: dropped, nothing to act on"
     if row.state is State.RECEIVED:

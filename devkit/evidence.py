@@ -56,10 +56,17 @@ class Evidence(NamedTuple):
         return [Row.of(dict(item)) for item in self.of_call("TOOL#")]
 
     @property
+    def parts(self) -> list["Evidence"]:
+        """One for each call at Vapi that this phone call has been, the present one last."""
+        transfer = self.played.transfer
+        return [*([self._replace(played=transfer.before)] if transfer else []), self]
+
+    @property
     def settled(self) -> bool:
         """Whether nothing of the call is unfinished."""
         unfinished = (Delivery.PENDING, Delivery.CLAIMED)
-        return all(row.state.settled and row.delivery not in unfinished for row in self.rows)
+        rows = [row for part in self.parts for row in part.rows]
+        return all(row.state.settled and row.delivery not in unfinished for row in rows)
 
     def applied(self, tool: str) -> Item:
         """The appointment that this call's use of a tool was applied to, or an empty one."""
@@ -105,12 +112,23 @@ def promises(seen: Evidence) -> list[Promise]:
     used = seen.played.tools
     made += [_inline(seen)] if FIND in used else []
     made += [_interruption(seen)] if _sent(seen.played, "user-interrupted") else []
-    made += [_meanwhile(seen), _acts_once(seen), _spoken_once(seen)] if CHANGE in used else []
+    made += [meanwhile(seen, CHANGE), _acts_once(seen), _spoken_once(seen)] if CHANGE in used else []
     made += [_forgery(seen)] if seen.played.refused else []
     made += [_after_call(seen)] if CONFIRM in used else []
     made += [_tools_final(seen), _ended(seen), _expires(seen), _transcripts(seen), _report(seen)]
     made += [_leg_ended(seen)] if bypass else []
     return [*made, _nothing_leaked(seen)]
+
+
+def of_part(seen: Evidence) -> list[Promise]:
+    """What must hold of each call at Vapi that a phone call has been."""
+    made = [_twiml(seen), _leg_linked(seen), _all_taken(seen), _tools_final(seen)]
+    return [*made, _ended(seen), _expires(seen), _transcripts(seen), _report(seen)]
+
+
+def of_whole(seen: Evidence) -> list[Promise]:
+    """What must hold of the phone call, whatever it has been at Vapi."""
+    return [_as_the_script_says(seen), _leg_ended(seen), _nothing_leaked(seen)]
 
 
 def _sent(played: Played, kind: str) -> list[dict[str, Any]]:
@@ -131,7 +149,7 @@ def _twiml(seen: Evidence) -> Promise:
 
 
 def _leg_linked(seen: Evidence) -> Promise:
-    linked = seen.leg.get("call_id") == seen.played.call_id
+    linked = seen.played.call_id in (seen.leg.get("call_id"), *seen.leg.get("calls", ()))
     both = linked and seen.session.get("call_sid") == seen.played.call_sid
     return Promise("the phone leg and the call know each other", "both items do" if both else "they do not", both)
 
@@ -173,11 +191,12 @@ def _interruption(seen: Evidence) -> Promise:
     )
 
 
-def _meanwhile(seen: Evidence) -> Promise:
-    answers = seen.played.tools[CHANGE]
+def meanwhile(seen: Evidence, tool: str) -> Promise:
+    """However often the webhook of a background tool comes, the caller hears the same words."""
+    answers = seen.played.tools.get(tool, [])
     words = {answer.spoken for answer in answers}
     return Promise(
-        f"{CHANGE}: every webhook is answered at once with the same meanwhile words",
+        f"{tool}: every webhook is answered at once with the same meanwhile words",
         f"{len(answers)} x “{'”, “'.join(sorted(words))}”",
         len(words) == 1 and "" not in words,
     )

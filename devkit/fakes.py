@@ -3,16 +3,21 @@
 import signal
 import sys
 
+from devkit.local_twilio import LocalTwilio
 from devkit.twilio_fake import TwilioFake
 from devkit.vapi_fake import VapiFake
 
 
 class Fakes:
-    """The fake Vapi on `port` and the fake Twilio on the next one, on loopback; port 0 takes two free ones."""
+    """The fake Vapi on `port` and the fake Twilio on the next one, on loopback; port 0 takes two free ones.
 
-    def __init__(self, port: int) -> None:
+    With a backend, the address of its HTTP API and the name that this goes by, Twilio carries whole calls to it.
+    """
+
+    def __init__(self, port: int, *backend: str) -> None:
         self.vapi = VapiFake(port)
-        self.twilio = TwilioFake(port + 1 if port else 0)
+        following = port + 1 if port else 0
+        self.twilio = LocalTwilio(following, *backend) if backend else TwilioFake(following)
 
     def start(self) -> None:
         """Serve both, or neither."""
@@ -31,7 +36,7 @@ class Fakes:
 
 def main() -> None:
     """Serve until killed."""
-    Fakes(int(sys.argv[1])).start()
+    Fakes(int(sys.argv[1]), *sys.argv[2:]).start()
     signal.pause()
 
 

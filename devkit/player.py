@@ -52,6 +52,7 @@ class Played(NamedTuple):
     deliveries: list[dict[str, Any]]
     refused: list[int]
     status_callback: int
+    transfer: "Transfer | None" = None
 
     @property
     def unmet(self) -> list[str]:
@@ -61,6 +62,18 @@ class Played(NamedTuple):
     def render(self) -> str:
         """The timeline."""
         return render(self.moments, self.started)
+
+
+class Transfer(NamedTuple):
+    """What else is known of a call whose caller was moved away from the assistant and came back to another one.
+
+    `before` is the first of the two calls at Vapi. `phone` is what the local Twilio tells of the caller's leg and of those
+    that were placed for it; `orders` are the bodies of `POST /call`.
+    """
+
+    before: Played
+    phone: dict[str, Any]
+    orders: list[dict[str, Any]]
 
 
 class Abandoned(Exception):
@@ -131,10 +144,11 @@ class Player:
     def _pick_up(self) -> None:
         caller = self._script.call
         self._note("phone", f"{caller.name} {caller.number} calls {caller.dialled}")
-        if caller.kind == "bypass":
-            self._call = self._through_twilio()
-        else:
-            self._call = self._through_vapi()
+        self._take_up(self._through_twilio() if caller.kind == "bypass" else self._through_vapi())
+
+    def _take_up(self, call: dict[str, Any]) -> None:
+        """An assistant has the caller on the line."""
+        self._call = call
         assistant = self._call.get("assistant") or {}
         overrides = self._call.get("assistantOverrides") or {}
         self._greeting = overrides.get("firstMessage") or assistant.get("firstMessage") or "Hello."
@@ -351,15 +365,16 @@ class Player:
         note("stranger", f"sends a forged {what} → {status}")
 
     def _hang_up(self, by: str) -> None:
-        self._ended = self._clock()
-        self._ended_reason = "customer-ended-call" if by == "caller" else "assistant-ended-call"
-        self._call = self._doors.change(
-            self._call["id"], status="ended", endedReason=self._ended_reason, endedAt=_iso(self._ended)
-        )
         self._note("phone", f"{self._script.call.name if by == 'caller' else 'the assistant'} hangs up")
-        self._send("status-update", status="ended", endedReason=self._ended_reason)
+        self._end_call("customer-ended-call" if by == "caller" else "assistant-ended-call")
         if self._leg:
             self._leave(self._leg)
+
+    def _end_call(self, reason: str) -> None:
+        """The call is over at Vapi, which says so."""
+        self._ended, self._ended_reason = self._clock(), reason
+        self._call = self._doors.change(self._call["id"], status="ended", endedReason=reason, endedAt=_iso(self._ended))
+        self._send("status-update", status="ended", endedReason=reason)
 
     def _leave(self, leg: PhoneLeg) -> None:
         """The phone leg ends too, and Twilio says so."""
@@ -378,15 +393,14 @@ class Player:
 
     def _report(self, summary: str) -> None:
         ended = self._ended or self._clock()
+        minutes = (ended - self._conversation.started) / 60
         self._send(
             "end-of-call-report",
             endedReason=self._ended_reason or "customer-ended-call",
-            startedAt=_iso(self._started),
+            startedAt=_iso(self._conversation.started),
             endedAt=_iso(ended),
             cost=0.05,
-            costs=[
-                {"type": "vapi", "subType": "normal", "minutes": round((ended - self._started) / 60, 2), "cost": 0.05}
-            ],
+            costs=[{"type": "vapi", "subType": "normal", "minutes": round(minutes, 2), "cost": 0.05}],
             analysis={"summary": self._fill(summary), "successEvaluation": "true"} if summary else {},
         )
 
@@ -431,7 +445,11 @@ class Player:
     def _asked_of_vapi(self) -> list[dict[str, Any]]:
         """What the backend asked the fake Vapi about this call."""
         asked = self._doors.asked(self._before)
-        return [request for request in asked if request["call"] == self._call.get("id")]
+        return [request for request in asked if request["call"] in self._call_ids()]
+
+    def _call_ids(self) -> set[str]:
+        """What this call is at Vapi."""
+        return {self._call["id"]} if self._call else set()
 
     def _deliveries(self) -> list[dict[str, Any]]:
         return [request for request in self._asked_of_vapi() if request["path"].endswith("/control")]

@@ -14,7 +14,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 
 from devkit.errors import UserError
+from devkit.exchange_legs import Person
 
+BEHAVIOURS = ("no-answer", "busy", "failed", "voicemail")  # of those who do not take a call
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _EXPRESSION = re.compile(r"\{\{\s*(.*?)\s*\}\}")
 _WHEN = re.compile(
@@ -75,7 +77,7 @@ class Forged(NamedTuple):
 
 
 class Hangup(NamedTuple):
-    """`caller` or `assistant` ends the call."""
+    """`caller` or `assistant` ends the call; or `transfer`: the backend moves the caller away from the assistant."""
 
     by: str
 
@@ -92,15 +94,34 @@ class Pause(NamedTuple):
     seconds: float
 
 
-type Step = Speech | Tools | Hear | Forged | Hangup | Report | Pause
+class Back(NamedTuple):
+    """Wait until the backend has brought a caller who was moved away back to an assistant, in a new call at Vapi."""
+
+    within: float = 30.0
+
+
+type Step = Speech | Tools | Hear | Forged | Hangup | Report | Pause | Back
+
+
+class Phone(NamedTuple):
+    """A telephone that the backend may call: whose it is, and how they behave."""
+
+    name: str
+    person: Person
 
 
 class Script(NamedTuple):
-    """A call that can be played."""
+    """A call that can be played. `phones` are those of others than the caller, by number."""
 
     name: str
     call: Caller
     steps: tuple[Step, ...]
+    phones: Mapping[str, Phone] = {}
+
+    @property
+    def transferred(self) -> bool:
+        """Whether the caller is moved from telephone to telephone."""
+        return any(isinstance(step, Hangup) and step.by == "transfer" for step in self.steps)
 
 
 class Scene(NamedTuple):
@@ -128,8 +149,8 @@ def load(path: Path) -> Script:
 def parse(document: Any, name: str) -> Script:
     """Read a script from what its YAML holds; `name` is used in errors."""
     reader = _Reader(name)
-    if not isinstance(document, dict) or set(document) != {"call", "steps"}:
-        reader.refuse("a script has two parts, call and steps")
+    if not isinstance(document, dict) or set(document) - {"phones"} != {"call", "steps"}:
+        reader.refuse("a script has two parts, call and steps, and perhaps a third one, phones")
     call = reader.at("call").call(document["call"])
     if not isinstance(document["steps"], list) or not document["steps"]:
         reader.at("steps").refuse("steps is a list with at least one step")
@@ -138,7 +159,10 @@ def parse(document: Any, name: str) -> Script:
         here = reader.at(f"step {number}")
         steps.append(here.step(entry))
         here.fits(steps)
-    return Script(name, call, tuple(steps))
+    script = Script(name, call, tuple(steps), reader.at("phones").phones(document.get("phones", {})))
+    if script.transferred and call.kind != "bypass":
+        reader.refuse("only a call of kind bypass can be transferred: of any other, Twilio's side is not ours")
+    return script
 
 
 class _Reader:
@@ -158,8 +182,8 @@ class _Reader:
         if fields["kind"] not in ("bypass", "imported"):
             self.refuse("kind is bypass (Twilio asks us first) or imported (Vapi asks us with assistant-request)")
         for key in ("from", "to"):
-            if key in fields and not (isinstance(fields[key], str) and _NUMBER.fullmatch(fields[key])):
-                self.refuse(f'{key} is a phone number in quotes, like "+15555550134"')
+            if key in fields:
+                self.phone_number(fields[key], key)
         defaults = Caller._field_defaults
         return Caller(
             kind=fields["kind"],
@@ -170,6 +194,22 @@ class _Reader:
             pace=self.number(fields.get("pace", defaults["pace"]), "pace"),
         )
 
+    def phones(self, value: Any) -> dict[str, Phone]:
+        if not isinstance(value, dict):
+            self.refuse("phones is a mapping of phone numbers to who answers there")
+        return {self.phone_number(number, "the key"): self.phone(entry) for number, entry in value.items()}
+
+    def phone(self, value: Any) -> Phone:
+        fields = self.mapping(value, required=("name", "behaviour"), optional=("after",))
+        behaviour = self.choice(fields["behaviour"], "behaviour", BEHAVIOURS)
+        after = self.number(fields.get("after", Person.answers_after), "after")
+        return Phone(str(fields["name"]), Person(behaviour, answers_after=after))  # type: ignore[arg-type]  # one of them
+
+    def phone_number(self, value: Any, name: str) -> str:
+        if not (isinstance(value, str) and _NUMBER.fullmatch(value)):
+            self.refuse(f'{name} is a phone number in quotes, like "+15555550134"')
+        return value
+
     def zone(self, value: Any) -> ZoneInfo:
         try:
             return ZoneInfo(str(value))
@@ -177,8 +217,8 @@ class _Reader:
             self.refuse(f"zone {value!r} is not a time zone like Europe/Berlin")
 
     def step(self, entry: Any) -> Step:
-        if entry == "report":
-            return Report()
+        if entry in ("report", "back"):
+            return Report() if entry == "report" else Back()
         if not isinstance(entry, dict):
             self.refuse(f"a step begins with one of {', '.join(_STEPS)}")
         kinds = [kind for kind in _STEPS if kind in entry]
@@ -194,8 +234,12 @@ class _Reader:
         step, earlier = steps[-1], steps[:-1]
         if isinstance(step, Speech) and step.interrupts and not (earlier and _speaks(earlier[-1])):
             self.refuse("there is nothing to interrupt: in the step before, the assistant does not speak")
-        if any(isinstance(one, Hangup) for one in earlier) and isinstance(step, Speech | Tools | Hear | Hangup):
-            self.refuse("the call is over: after a hangup only report, forged and pause can follow")
+        ends = [one for one in earlier if isinstance(one, Hangup | Back)]
+        last = ends[-1] if ends else None
+        if isinstance(step, Back) and last != Hangup("transfer"):
+            self.refuse("nobody can come back who has not left: back follows a hangup: transfer")
+        if isinstance(last, Hangup) and isinstance(step, Speech | Tools | Hear | Hangup):
+            self.refuse("the call is over: after a hangup only report, forged, pause and back can follow")
 
     def assistant(self, value: Any, _: Mapping[str, Any]) -> Speech:
         return Speech("assistant", self.words(value))
@@ -239,7 +283,11 @@ class _Reader:
         return Forged(self.choice(value, "forged", ("webhook", "phone")))
 
     def hangup(self, value: Any, _: Mapping[str, Any]) -> Hangup:
-        return Hangup(self.choice(value, "hangup", ("caller", "assistant")))
+        return Hangup(self.choice(value, "hangup", ("caller", "assistant", "transfer")))
+
+    def back(self, value: Any, _: Mapping[str, Any]) -> Back:
+        fields = self.mapping(value or {}, optional=("within",))
+        return Back(self.number(fields.get("within", Back._field_defaults["within"]), "within"))
 
     def report(self, value: Any, _: Mapping[str, Any]) -> Report:
         fields = self.mapping(value or {}, optional=("summary",))
@@ -298,6 +346,7 @@ _STEPS: dict[str, Callable[[_Reader, Any, Mapping[str, Any]], Step]] = {
     "hangup": _Reader.hangup,
     "report": _Reader.report,
     "pause": _Reader.pause,
+    "back": _Reader.back,
 }
 
 

@@ -14,10 +14,12 @@ import httpx
 
 from devkit import facts, workers
 from devkit.errors import UserError
-from devkit.evidence import SETTLE_SECONDS, collect, everything, promises
+from devkit.evidence import SETTLE_SECONDS, collect, everything
 from devkit.player import Played, Player
 from devkit.script import Script, load
 from devkit.timeline import Moment, Promise, render, table
+from devkit.transfer_call import Telephone, TransferPlayer
+from devkit.transfer_evidence import promises
 from devkit.wire import Backend, Doors, Network
 from switchboard.errors import SettingsError
 from switchboard.signatures import PRESETS
@@ -37,11 +39,15 @@ def player(
     """A player for the stack with these facts (`.local/stack.json`)."""
     backend = Backend(stack["api_url"], stack["host"], scheme=PRESETS[scheme])
     doors = Doors(stack["vapi_url"], stack["twilio_url"])
+    telephone = Telephone(stack["twilio_url"])
     try:
-        yield Player(script, backend, doors, network)
+        if script.transferred:
+            yield TransferPlayer(script, backend, doors, telephone, network)
+        else:
+            yield Player(script, backend, doors, network)
     finally:
-        backend.close()
-        doors.close()
+        for one in (backend, doors, telephone):
+            one.close()
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
     stack = facts.running()
     if args.base_url:
         facts.require_loopback(args.base_url)
+        if script.transferred:
+            raise UserError("a call that is transferred is carried by the local stack's Twilio, so without --base-url")
         if args.kill_worker:
             raise UserError("--kill-worker is for the local stack: another backend's workers are not ours to kill")
         stack = stack | {"api_url": args.base_url, "host": httpx.URL(args.base_url).netloc.decode()}

@@ -138,13 +138,13 @@ class Stack:
         emulating: list[str | Path] = [self._python("emulator"), "-m", emulator.__name__]
         if self._background:
             self._start_service("emulator", emulating, self._emulator_environment())
-            serving = [sys.executable, "-m", fakes.__name__, str(self.port + 1)]
+            serving = [sys.executable, "-m", fakes.__name__, str(self.port + 1), self.api_url, self.host]
             process = self._start_service("fakes", serving, os.environ)
             for port in (self.port + 1, self.port + 2):
                 self._await(partial(_listening, port), process, "fakes")
         else:
             self._start_service("emulator", [*emulating, emulator.TETHER], self._emulator_environment())
-            self.fakes = fakes.Fakes(self.port + 1)
+            self.fakes = fakes.Fakes(self.port + 1, self.api_url, self.host)
             self.fakes.start()
 
     def _start_service(

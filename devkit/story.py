@@ -19,7 +19,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from devkit import target
 from devkit.errors import UserError
 from devkit.timeline import Moment, render
-from switchboard import calls, legs
+from switchboard import calls, legs, transfers
 from switchboard.toolcalls import Delivery, Row, State
 
 CALL_SID = re.compile(r"CA[0-9a-f]{32}")
@@ -80,22 +80,38 @@ def run(args: argparse.Namespace) -> int:
 
 def read(dynamodb: Any, table: str, identity: str, *, reveal: bool, now: float) -> Story:
     """Read a call by Vapi's id or by its CallSid; `UserError` where there is nothing (any more)."""
-    call_id = identity
-    leg: Item = {}
     if CALL_SID.fullmatch(identity):
         leg = _one(dynamodb, table, legs.key(identity).pk, now)
-        call_id = str(leg.get("call_id", ""))
-        if not call_id:
+        # A leg has several calls where a caller came back to the assistant.
+        call_ids = sorted(leg.get("calls", ()))
+        if not call_ids:
             known = "was never connected to a call" if leg else "is not known (any more)"
             raise UserError(f"the phone leg {identity} {known}; give Vapi's call id if you have it")
-    items = _items(dynamodb, table, calls.key(call_id).pk, now)
-    session: Item = next((item for item in items if item["sk"] == calls.META), {})
-    if not leg and session.get("call_sid"):
-        leg = _one(dynamodb, table, legs.key(str(session["call_sid"])).pk, now)
-    story = tell(call_id, items, leg, reveal=reveal)
+    else:
+        leg, call_ids = {}, [identity]
+    stored = [_items(dynamodb, table, calls.key(call_id).pk, now) for call_id in call_ids]
+    session: Item = next((item for items in stored for item in items if item["sk"] == calls.META), {})
+    call_sid = str(session.get("call_sid", ""))
+    if not leg and call_sid:
+        leg = _one(dynamodb, table, legs.key(call_sid).pk, now)
+    transfer = _one(dynamodb, table, transfers.key(call_sid).pk, now) if call_sid else {}
+    told = [tell(call_id, items, leg, reveal=reveal) for call_id, items in zip(call_ids, stored, strict=True)]
+    story = _joined(told, list(_transfer(transfer, reveal)))
     if not story.events:
-        raise UserError(f"nothing is stored about call {call_id}: it never came here, or has expired")
+        raise UserError(f"nothing is stored about call {identity}: it never came here, or has expired")
     return story
+
+
+def _joined(told: Sequence[Story], more: Sequence[Event]) -> Story:
+    """One story of all calls of a phone leg. What several of them tell is told once."""
+    events: list[Event] = []
+    for event in sorted((*(event for story in told for event in story.events), *more), key=lambda event: event.at):
+        if event not in events:
+            events.append(event)
+    first = min(told, key=lambda story: story.events[0].at if story.events else 0)
+    caller = next((story.caller for story in told if story.caller), "")
+    last = max(told, key=lambda story: story.events[-1].at if story.events else 0)
+    return first._replace(caller=caller, ended_reason=last.ended_reason, events=events)
 
 
 def tell(call_id: str, items: Sequence[Item], leg: Item, *, reveal: bool) -> Story:
@@ -155,6 +171,21 @@ def _phone(leg: Item) -> Iterator[Event]:
         status, seconds = str(leg["status"]), int(leg.get("duration", 0))
         text = f"Twilio says: {status}" + (f", after {seconds} s" if seconds else "")
         yield Event(at, "phone", "status", text, {"status": status, "seconds": seconds})
+
+
+def _transfer(item: Item, reveal: bool) -> Iterator[Event]:
+    """The steps of a transfer to a person."""
+    if not item:
+        return
+    facts = {"to": str(item["to"]), "number": int(item["n"])}
+    outcome = str(item.get("outcome", ""))
+    for state in transfers.State:
+        if at := int(item.get(f"{state}_at", 0)):
+            why = f" ({outcome})" if outcome and state in transfers.OVER else ""
+            text = f"to {item['to']}: {state}{why}"
+            if state is transfers.State.REQUESTED and item.get("summary"):
+                text += f", summary {_shown(str(item['summary']), reveal)}"
+            yield Event(at, "transfer", str(state), text, facts, state not in transfers.UNANSWERED)
 
 
 _SPEECH = {
@@ -218,6 +249,10 @@ def _tool(item: Item, name: str, interrupted_at: int, reveal: bool) -> Iterator[
     accepted = facts | {"arguments": given, "seconds": took}
     text = f"{name}({given}) accepted: {row.lane}, {row.effect}{_after(took, 'the model asked')}"
     yield Event(row.accepted_at, "tool", "accepted", text, accepted)
+    if row.repeats:
+        text = f"{name} repeats {row.repeats.removeprefix('TOOL#')}, and is answered with what that was"
+        yield Event(row.settled_at, "tool", "repeated", text, facts)
+        return
     if released := int(item.get("released_at", 0)):
         yield Event(released, "tool", "released", f"{name} let go: the call has ended", facts)
     waited_since = released or row.accepted_at

@@ -246,7 +246,7 @@ def test_the_example_agents_answers_are_published_ones(
 
 @pytest.mark.usefixtures("example")
 def test_the_whole_example_assistant_and_its_tools_are_published_configuration(spec: Spec) -> None:
-    config = front_desk(f"{BASE_URL}/webhook/vapi")
+    config = front_desk(f"{BASE_URL}/webhook/vapi", {})
 
     assert spec.faults("CreateAssistantDTO", config) == []
     for definition in config["model"]["tools"]:

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]  # it ships no types
 
-from switchboard import messages, phone, signatures
+from switchboard import messages, signatures
 from switchboard.errors import MessageRefused, Refused, SettingsError, SignatureRefused
-from switchboard.phone import Line
+from switchboard.line import Line, take_in
 from switchboard.secrets import PUBLIC_BASE_URL, TWILIO_AUTH_TOKEN, Secrets
 from switchboard.settings import Settings
 from switchboard.signatures import PRESETS, Secret, sign_twilio, verify_twilio
@@ -243,6 +243,17 @@ def test_json_is_read_strictly(body: bytes) -> None:
         messages.read(body)
 
 
+def test_json_lists_no_more_than_a_message_does() -> None:
+    body = b'{"message":{"type":"x","a":[' + b"1," * 30_000 + b"1]}}"
+    headers = signed(body)
+
+    assert len(Webhook(SECRET).verify(body, headers)["message"]["a"]) == 30_001
+    assert ours(body, headers, SECRET) == "0"
+    with pytest.raises(MessageRefused) as refusal:
+        messages.read(body)
+    assert (refusal.value.status, refusal.value.reason) == (413, "body_too_large")
+
+
 @pytest.mark.parametrize("distort", [lambda s: s.rstrip("="), lambda s: s + "!", lambda s: s[:20] + "\n" + s[20:]])
 def test_a_secret_is_whole_base64(distort: Callable[[str], str]) -> None:
     secret = distort("whsec_" + base64.b64encode(b"seven b").decode())
@@ -360,7 +371,7 @@ def door(line: Line, body: str, signature: str, query: str = "") -> str:
         "body": body,
     }
     try:
-        phone.take_in(line, event)
+        take_in(line, event)
     except Refused as error:
         return error.reason
     return ""

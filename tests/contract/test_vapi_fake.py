@@ -17,8 +17,8 @@ from devkit.server_messages import Conversation
 from devkit.vapi_fake import CALL_FIELDS, VapiFake, command_fault, order_faults
 from devkit.vapi_spec import Spec
 from switchboard.messages import Assistant
-from switchboard.phone import call_request
 from switchboard.settings import Settings
+from switchboard.ways import Leg, call_request
 
 ORDER: dict[str, Any] = {
     "phoneNumberId": development.PHONE_NUMBER_ID,
@@ -152,9 +152,9 @@ def test_an_order_may_have_the_published_fields_and_the_one_that_is_not_publishe
 
 @pytest.mark.parametrize("number", ["+15555550134", "anonymous", "", "+266696687"])
 def test_the_calls_that_this_project_asks_for_are_taken(spec: Spec, settings: Settings, number: str) -> None:
-    fields = {"From": number, "CallSid": "CA" + "1" * 32}
+    leg = Leg("CA" + "1" * 32, number, rings=True)
     for assistant in (Assistant(id=development.ASSISTANT_ID), Assistant(config={"name": "Desk"})):
-        order = call_request(settings, fields, assistant)
+        order = call_request(settings, leg, assistant)
 
         assert order_faults(order) == []
         assert spec.faults("CreateCallDTO", order) == []

@@ -120,7 +120,9 @@ def test_what_the_emulator_drops_is_made_up_for(stack: Stack) -> None:
 
     assert (ttl["TimeToLiveStatus"], ttl["AttributeName"]) == ("ENABLED", "exp")
     assert backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
-    assert stack.facts["routes"] == ["GET /health", "POST /voice/inbound", "POST /voice/status", "POST /webhook/vapi"]
+    asked = ("accept", "back", "brief", "dequeued", "hold", "inbound", "leg", "music", "status", "step", "wait")
+    voice = [f"POST /voice/{path}" for path in asked]
+    assert stack.facts["routes"] == ["GET /health", "GET /voice/tune", *voice, "POST /webhook/vapi"]
 
 
 def test_wiring_again_changes_nothing_and_takes_away_what_is_no_longer_in_the_template(stack: Stack) -> None:
@@ -223,6 +225,7 @@ def test_up_leaves_a_stack_that_down_takes_away(stack: Stack) -> None:  # of whi
         first = switchboard("up", port, "--no-build")
         again = switchboard("up", port, "--no-build")
         sent = switchboard("curl", port)
+        played = switchboard("simulate", port, "devkit/calls/clinic_transfer.yaml")
         answer = subprocess.run(["/bin/sh", "-c", sent.stdout], capture_output=True, text=True, check=True).stdout
         listed = switchboard("secrets", port, "list", "--local")
         family = [pid for name in ("emulator", "fakes") for pid in background(name, port)]
@@ -233,6 +236,7 @@ def test_up_leaves_a_stack_that_down_takes_away(stack: Stack) -> None:  # of whi
     assert development.VAPI_WEBHOOK_SECRET in first.stdout
     assert "deploying again" in again.stdout
     assert answer.startswith("HTTP/1.1 200")
+    assert "is told by REST to move Ana to /voice/back → 200" in played.stdout
     assert listed.stdout.count("development") == 4
     assert stopped.stdout == "stopped\n"
     assert len(family) >= 2
