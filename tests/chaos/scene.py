@@ -143,7 +143,14 @@ class Lane(Queue):
 class Scene:
     """A live call that asks for one tool."""
 
-    def __init__(self, settings: Settings, clock: Clock, effect: Effect, reconcile: Reconcile | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        effect: Effect,
+        reconcile: Reconcile | None = None,
+        timeout: float = 6,
+    ) -> None:
         self.clock = clock
         self.effect = effect
         self.script = Script()
@@ -158,7 +165,7 @@ class Scene:
         self.sweeping = True
         self.accepted = 0
         self._next_sweep = clock() + FIRST_SWEEP
-        self._twin = twin(self._agent(reconcile), settings, clock, self._vapi)
+        self._twin = twin(self._agent(reconcile, timeout), settings, clock, self._vapi)
         self.desk = self._twin.desk._replace(store=self.table, live_queue=self.lane, after_call_queue=self.after)
         speaker = self._twin.live.speaker._replace(store=self.table)
         self.bench = self._twin.live._replace(
@@ -167,7 +174,7 @@ class Scene:
         self.after_bench = self.bench._replace(queue=self.after)
         self.say("status-update", status="in-progress")
 
-    def _agent(self, reconcile: Reconcile | None) -> Agent:
+    def _agent(self, reconcile: Reconcile | None, timeout: float) -> Agent:
         tools = Toolbox()
 
         def act(call: Call, what: Annotated[str, "What."]) -> str:
@@ -178,7 +185,7 @@ class Scene:
             """Do it after the call."""
             return self._act(call, what)
 
-        tools.tool(effect=self.effect, meanwhile="One moment.", reconcile=reconcile)(act)
+        tools.tool(effect=self.effect, meanwhile="One moment.", timeout=timeout, reconcile=reconcile)(act)
         tools.tool(effect=self.effect, after_call=True)(act_later)
 
         def assistant(_caller: Caller) -> Decision:

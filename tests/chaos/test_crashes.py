@@ -445,6 +445,29 @@ def test_c7_a_killed_worker_is_followed_as_soon_as_the_time_of_the_tool_is_over(
     )  # the tool's own timeout, and what the lease and the second are rounded to
 
 
+@pytest.mark.parametrize(
+    ("effect", "moment"),
+    [("read", "before effect"), ("keyed", "before effect"), ("once", "before begin"), ("keyed", "before claim")],
+)
+def test_a_worker_killed_on_a_tool_of_four_seconds_is_followed_within_eight(
+    stage: Callable[..., Scene], effect: Effect, moment: str
+) -> None:
+    scene = stage(effect, timeout=4)
+    dies(scene, moment)
+    scene.ask()
+    began = scene.clock()
+    scene.hand_out()
+    assert scene.effects == []
+    [message] = scene.lane.messages.values()
+    assert message.visible_at - began == 4 + 2 + 1  # its timeout, the grace, and what the lease is rounded up by
+    while not scene.effects:
+        scene.clock.advance(0.1)
+        scene.hand_out()
+
+    assert 4 + 2 < scene.clock() - began < 8
+    assert scene.row().attempt == (1 if moment == "before claim" else 2)
+
+
 @pytest.mark.parametrize("point", ["C8", "C9", "C10"])
 @pytest.mark.parametrize(("found", "state"), [("Done after all.", S), (None, F)])
 def test_an_unknown_end_is_asked_for_where_the_tool_can_ask(

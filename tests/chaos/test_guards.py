@@ -13,7 +13,7 @@ from switchboard.calls import Session
 from switchboard.messages import Message
 from switchboard.settings import Settings
 from switchboard.store import Check, Key, Store
-from switchboard.toolcalls import Conflict, Delivery, Row, State
+from switchboard.toolcalls import Conflict, Delivery, Overtaken, Row, State
 from tests.chaos.scene import CALL, Effect, Scene, assert_finished, watch
 from tests.conftest import Clock
 
@@ -333,6 +333,28 @@ def test_a_delivery_is_ended_by_the_one_who_claimed_it(scene: Scene) -> None:
     assert not toolcalls.end_delivery(scene.table, scene.row(), "me", Delivery.PENDING, "x")
 
 
+def test_a_delivery_is_not_claimed_for_an_end_that_is_no_longer_the_stored_one(scene: Scene) -> None:
+    owned = claimed(scene)
+    assert toolcalls.begin(scene.table, owned)
+    scene.clock.advance(DEADLINE)
+    given_up = settle(scene, scene.row())
+    assert given_up
+    assert given_up.state is State.UNKNOWN
+    assert toolcalls.commit(scene.table, owned, State.SUCCEEDED, "Done.")
+
+    assert not toolcalls.claim_delivery(scene.table, given_up, SESSION, "me", scene.clock())
+    assert spoken_by(scene, "me")
+
+
+def test_an_end_of_a_delivery_whose_answer_was_lost_counts_as_recorded(scene: Scene) -> None:
+    committed(scene)
+    assert spoken_by(scene, "me")
+    for _ in range(2):
+        assert toolcalls.end_delivery(scene.table, scene.row(), "me", Delivery.DELIVERED, "speak")
+
+    assert not toolcalls.end_delivery(scene.table, scene.row(), "", Delivery.DROPPED, "call_ended")
+
+
 def test_a_delivery_under_way_is_left_to_its_owner_for_a_while(scene: Scene) -> None:
     committed(scene)
     assert spoken_by(scene, "me")
@@ -428,17 +450,84 @@ def test_of_two_that_take_the_place_of_a_failed_first_call_one_does(
     assert overtaken == [None]
 
 
-def test_a_first_call_that_is_not_stored_yet_counts_as_under_way(scene: Scene) -> None:
-    # Two requests at once: the second finds the place taken, and nobody there.
+def equal_calls(scene: Scene) -> tuple[Row, Row]:
+    """Two calls with the same arguments, neither of them stored."""
     first, second = (scene.row()._replace(key=Key(f"CALL#{CALL}", f"TOOL#call_{number}")) for number in (8, 9))
-    assert toolcalls.first_of(scene.table, first, scene.clock(), 60) is None
-    found = toolcalls.first_of(scene.table, second, scene.clock(), 60)
-    assert found
-    assert (found.key, found.state) == (first.key, State.RUNNING)
+    return first, second
 
-    # One that died before it was stored does not stand in the way for long.
-    scene.clock.advance(3)
-    assert toolcalls.first_of(scene.table, second, scene.clock(), 60) is None
+
+def become_first(scene: Scene, row: Row) -> Row | None:
+    """Take the place of the first of equal calls; None where that worked."""
+    return toolcalls.first_of(scene.table, row, scene.clock(), 60)
+
+
+def store_as_first(scene: Scene, row: Row) -> Row:
+    """Store it, while it still is the first."""
+    return toolcalls.accept(scene.table, row, scene.clock(), 24, first=True)
+
+
+def test_a_first_call_that_is_not_stored_loses_its_place_and_is_not_stored_any_more(scene: Scene) -> None:
+    # It may have died between the two: then nobody would ever answer for it.
+    first, second = equal_calls(scene)
+    assert become_first(scene, first) is None
+    assert become_first(scene, second) is None
+    with pytest.raises(Overtaken):
+        store_as_first(scene, first)
+
+    assert store_as_first(scene, second) is second
+    assert become_first(scene, first) == second
+
+
+def test_a_first_call_that_is_stored_just_now_keeps_its_place(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = equal_calls(scene)
+    assert become_first(scene, first) is None
+    load = toolcalls.load
+
+    def stored_meanwhile(store: Store, key: Key) -> Row | None:
+        found = load(store, key)
+        monkeypatch.undo()
+        assert store_as_first(scene, first) is first
+        return found
+
+    monkeypatch.setattr(toolcalls, "load", stored_meanwhile)
+
+    assert become_first(scene, second) == first
+    with pytest.raises(Overtaken):
+        store_as_first(scene, second)
+
+
+def test_a_call_that_was_refused_for_its_arguments_is_nobodys_first(scene: Scene) -> None:
+    # It has taken a place for its arguments under an id whose row has others.
+    stored = scene.row()
+    refused = stored._replace(digest="other")
+    assert become_first(scene, refused) is None
+    with pytest.raises(Conflict):
+        store_as_first(scene, refused)
+    second = refused._replace(key=Key(f"CALL#{CALL}", "TOOL#call_9"))
+
+    assert become_first(scene, second) is None
+    assert store_as_first(scene, second) is second
+
+
+def test_a_first_call_whose_place_is_deleted_takes_it_again(scene: Scene) -> None:
+    first, _ = equal_calls(scene)
+    assert become_first(scene, first) is None
+    scene.table.expire(scene.clock() + 60)
+    with pytest.raises(Overtaken):
+        store_as_first(scene, first)
+
+    assert become_first(scene, first) is None
+    assert store_as_first(scene, first) is first
+
+
+def test_one_that_is_overtaken_again_and_again_gives_up(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = equal_calls(scene)
+    assert become_first(scene, first) is None
+    monkeypatch.setattr(toolcalls, "load", lambda *_: None)
+    assert store_as_first(scene, first) is first
+
+    with pytest.raises(Overtaken):
+        become_first(scene, second)
 
 
 def heard_of(scene: Scene, kind: str, **fields: Any) -> Message:

@@ -24,6 +24,9 @@ OPTIONS = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "--assert=plain"
 
 GUARDS = "tests/chaos/test_guards.py"
 CRASHES = "tests/chaos/test_crashes.py"
+SWEEPER = "tests/integration/test_sweeper.py"
+WORKER = "tests/integration/test_worker.py"
+LANES = "tests/integration/test_lanes.py"
 SESSION = "tests/integration/test_session.py"
 LOST = "tests/integration/test_lost_answers.py"
 SIGNATURES = "tests/unit/test_signatures.py"
@@ -247,10 +250,31 @@ MUTANTS = (
     Mutant(
         "a result is claimed by two",
         "toolcalls.py",
-        'change, "#delivery = :pending", values)], owner)',
-        'change, "", values)], owner)',
+        'condition = "#delivery = :pending AND #state = :state"',
+        'condition = "#state = :state"',
         (f"{GUARDS}::test_a_result_is_claimed_by_one",),
         daily=True,
+    ),
+    Mutant(
+        "an end is said that is no longer the stored one",
+        "toolcalls.py",
+        'condition = "#delivery = :pending AND #state = :state"',
+        'condition = "#delivery = :pending"',
+        (f"{GUARDS}::test_a_delivery_is_not_claimed_for_an_end_that_is_no_longer_the_stored_one",),
+    ),
+    Mutant(
+        "a delivery whose end was another's is counted",
+        "delivery.py",
+        'reason if ended else "taken"',
+        "reason",
+        (f"{WORKER}::test_a_result_that_was_spoken_is_not_called_lost_by_a_ticket_that_comes_too_late",),
+    ),
+    Mutant(
+        "a definite failure of an inline tool is unknown",
+        "lanes.py",
+        "    except DefiniteFailure:\n        warn",
+        "    except ZeroDivisionError:\n        warn",
+        (f"{LANES}::test_an_inline_effect_that_surely_did_not_happen_is_not_called_unknown",),
     ),
     Mutant(
         "a claim to speak does not know itself",
@@ -338,6 +362,35 @@ MUTANTS = (
         "#delivery = :delivered",
         (f"{GUARDS}::test_a_result_that_was_added_in_silence_is_followed_up_once",),
     ),
+    Mutant(
+        "a call that is gone is tried again",
+        "delivery.py",
+        '        outcome = _close(speaker, row, Delivery.DROPPED, "call_ended", now, owner)\n'
+        "        _hung_up(speaker, row, now)\n",
+        '        outcome = _close(speaker, row, Delivery.DROPPED, "call_ended", now, owner)\n',
+        (f"{WORKER}::test_a_call_that_vapi_no_longer_knows_is_not_tried_again",),
+    ),
+    Mutant(
+        "a call that is gone is given a session",
+        "delivery.py",
+        'change, "#exp > :now", values',
+        'change, "", values',
+        (f"{WORKER}::test_the_end_that_is_only_guessed_makes_no_session",),
+    ),
+    Mutant(
+        "nobody counts what was interrupted on its way",
+        "delivery.py",
+        "return heard != (before.interrupted_at, before.caller_started_at)",
+        "return False",
+        (f"{WORKER}::test_what_the_caller_interrupts_while_it_is_on_its_way_is_counted",),
+    ),
+    Mutant(
+        "a delivery whose owner died is told to nobody",
+        "sweeper.py",
+        "        broom.undelivered(row, OWNER_LOST)\n",
+        "",
+        (f"{SWEEPER}::test_a_delivery_whose_owner_died_is_told_to_whoever_follows_up_once",),
+    ),
     # After the call, and the model repeating itself.
     Mutant(
         "every message that ends the call moves the deadline",
@@ -349,23 +402,45 @@ MUTANTS = (
     Mutant(
         "a repetition takes the first one's place",
         "toolcalls.py",
-        'Put(item, "attribute_not_exists(#pk) OR #exp <= :now OR #first = :me", {"now": int(now), "me": row.key.sk})',
-        "Put(item)",
+        '                    "attribute_not_exists(#pk) OR #exp <= :now OR #first = :me",\n',
+        "",
         (f"{GUARDS}::test_the_first_of_a_repetition_keeps_its_place_until_its_window_is_over",),
     ),
     Mutant(
         "two take the place of a first call that failed",
         "toolcalls.py",
-        'store.put(Put(item, "#first = :seen", {"seen": taken["first"]}))',
-        "store.put(Put(item))",
+        'place = Put(item, "#first = :seen", {"seen": holder.sk})',
+        "place = Put(item)",
         ("tests/chaos/test_guards.py::test_of_two_that_take_the_place_of_a_failed_first_call_one_does",),
     ),
     Mutant(
-        "a first call that is not stored yet is overlooked",
+        "a first call that is just being stored is overlooked",
         "toolcalls.py",
-        "return load(store, key) or under_way",
-        "return load(store, key)",
-        (f"{GUARDS}::test_a_first_call_that_is_not_stored_yet_counts_as_under_way",),
+        'store.transact([place, Check(holder, "attribute_not_exists(#pk)")], str(uuid.uuid4()))',
+        "store.put(place)",
+        (f"{GUARDS}::test_a_first_call_that_is_stored_just_now_keeps_its_place",),
+    ),
+    Mutant(
+        "a call is stored although another one has become the first",
+        "toolcalls.py",
+        'store.transact([put, Check(place, "#first = :me", {"me": put.item["sk"]})], str(uuid.uuid4()))',
+        "store.put(put)",
+        (f"{GUARDS}::test_a_first_call_that_is_not_stored_loses_its_place_and_is_not_stored_any_more",),
+        daily=True,
+    ),
+    Mutant(
+        "a call that was refused stands for others",
+        "toolcalls.py",
+        "if first and first.digest == row.digest and first.state",
+        "if first and first.state",
+        (f"{GUARDS}::test_a_call_that_was_refused_for_its_arguments_is_nobodys_first",),
+    ),
+    Mutant(
+        "a look-up runs before its arguments are compared",
+        "lanes.py",
+        'if (cancelled or job.tool.effect == "read") and (known',
+        "if cancelled and (known",
+        (f"{LANES}::test_a_look_up_with_conflicting_arguments_does_not_run",),
     ),
     # Merging a call's messages.
     Mutant(

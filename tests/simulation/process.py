@@ -7,14 +7,14 @@ can be left alone for a while, copied, or forgotten, and nothing in it depends o
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from random import Random
 from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol, Self
 
 import pytest
 
-from switchboard import delivery, lanes, telemetry, worker
+from switchboard import delivery, lanes, telemetry, toolcalls, worker
 from switchboard.budget import Overrun
 from switchboard.errors import Unavailable
 from switchboard.queue import Queue, Ticket
@@ -241,11 +241,14 @@ def simulated() -> Iterator[None]:
     """Nothing in the package depends on chance, a signal or the real clock; nothing is logged."""
     ids = SimpleNamespace(uuid4=lambda: current().made())
     with pytest.MonkeyPatch.context() as patch:
-        for module in (worker, delivery, lanes):
+        for module in (worker, delivery, lanes, toolcalls):
             patch.setattr(module, "uuid", ids)
         for limited in (worker, lanes):
             patch.setattr(limited, "limit", _limit)
         patch.setattr(worker, "random", _Chance())
         patch.setattr(telemetry, "metrics", SimpleNamespace(add_metric=lambda **_: None, clear_metrics=lambda: None))
+        patch.setattr(
+            telemetry, "single_metric", lambda **_: nullcontext(SimpleNamespace(add_dimension=lambda **_: None))
+        )
         patch.setattr(telemetry, "logger", SimpleNamespace(info=lambda *_, **__: None, warning=lambda *_, **__: None))
         yield

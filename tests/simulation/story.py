@@ -7,7 +7,7 @@ from typing import Any
 from tests.simulation.world import World
 
 PLAIN = ("pay", "move", "search")
-TOOLS = ("look", "book", "jot", "fetch", "change", "charge", "hang_up", "send", "mail", *PLAIN, *PLAIN, *PLAIN)
+TOOLS = ("look", "book", "jot", "fetch", "order", "change", "charge", "hang_up", "send", "mail", *PLAIN, *PLAIN, *PLAIN)
 LONG = "No, I would rather have it on Thursday."
 SHORT = "Hello?"
 MANY = 6

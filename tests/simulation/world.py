@@ -80,7 +80,7 @@ class World:
         self.rules = Rules()
         self.memory = Watched(lambda: self.rules, weaken)
         self.trace: list[tuple[float, str, str]] = []
-        self.accepted: set[str] = set()
+        self.accepted: set[tuple[str, str, str]] = set()
         self.ended = False
         self.trouble_at = self.now
         self.crashes = self.random.randint(0, 3)
@@ -275,7 +275,7 @@ class World:
             if answer["statusCode"] != 200:
                 again()
             elif message["type"] == "tool-calls":
-                self._answered(json.loads(answer["body"]))
+                self._answered(message, json.loads(answer["body"]))
 
         body = partial(webhook.respond, self._desk, self._event(message))
         self._start(f"webhook {message['type']}", body, WEBHOOK_SECONDS, done, again)
@@ -286,10 +286,10 @@ class World:
         headers = signatures.sign(self._settings.scheme, body.encode(), secret, timestamp=at)
         return {"rawPath": "/webhook/vapi", "headers": headers, "body": body, "isBase64Encoded": False}
 
-    def _answered(self, body: Mapping[str, Any]) -> None:
-        self.accepted |= {
-            answer["toolCallId"] for answer in body["results"] if answer.get("result") in (ACCEPTED, AFTER_CALL)
-        }
+    def _answered(self, message: Mapping[str, Any], body: Mapping[str, Any]) -> None:
+        for asked, answer in zip(message["toolCallList"], body["results"], strict=True):
+            if answer.get("result") in (ACCEPTED, AFTER_CALL):
+                self.accepted.add((asked["id"], asked["function"]["name"], asked["function"]["arguments"]["what"]))
 
     def act(self, call: Call, tool: str, what: str) -> None:
         """A tool acts, or fails to."""
@@ -312,7 +312,7 @@ class World:
             case 5:
                 error = Overrun()
         row = self._row(call)
-        # An inline look-up is recorded when it is done, so a conflict is noticed only then; it has changed nothing.
+        # Two inline look-ups at once are recorded when they are done, and a conflict noticed only then; it changes nothing.
         inline = not made.subject
         if row and not (inline and row.effect == "read"):
             self.rules.acted(row, what)
@@ -376,8 +376,9 @@ class World:
             self.at(60, self._sweep)
 
     def _demand_that_nothing_accepted_is_missing(self) -> None:
-        stored = {row["sk"].removeprefix("TOOL#") for row in rows(self.memory.table)}
-        orders = any(row["tool"] == "order" for row in rows(self.memory.table))
-        for id in self.accepted - stored:
-            if not (orders and id.startswith("order")):
+        stored = [Row.of(item) for item in rows(self.memory.table)]
+        for id, tool, what in self.accepted:
+            # What only repeats another call is accepted in its name.
+            same = [row for row in stored if row.tool == tool and what in row.arguments]
+            if not any(tool == "order" or row.key.sk == f"TOOL#{id}" for row in same):
                 raise Violation(f"{id} was accepted and is lost")
