@@ -24,7 +24,7 @@ from devkit.errors import UserError
 from devkit.target import Target
 
 SAM_FILE = "samconfig.toml"
-NAMES = ("vapi-webhook", "vapi-api-key", "vapi-public-key", "twilio-auth-token")
+NAMES = ("vapi-webhook", "vapi-api-key", "vapi-public-key", "twilio-auth-token", "twilio-api-secret")
 MAX_PARAMETER = 4096  # characters, of a standard parameter
 KEEP_HOURS = 24.0
 MIN_KEEP_HOURS = 1.0  # functions may not know of the new value for 5 minutes, and people take longer
@@ -39,6 +39,8 @@ NEXT = {
         "promote the secondary token in Twilio's console, if it is what you have stored: until then Twilio signs with "
         "the old one; give it to Vapi as well, where the number is imported there with its token"
     ),
+    # A secret belongs to one key, so the two change together; what is asked of Twilio in between is refused.
+    "twilio-api-secret": "deploy with the new key's SID as TwilioApiKeySid, and delete the old key at Twilio",
     "vapi-api-key": "delete the old key at Vapi: requests carry the new one",
     "vapi-public-key": "delete the old key at Vapi: requests carry the new one",
 }

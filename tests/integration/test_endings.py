@@ -442,3 +442,29 @@ def test_from_one_end_to_the_other(
     under_way._replace(live=bench).run(bench)
 
     assert [json.dumps(command) for _, command in vapis.requests] == ['{"type": "end-call"}']
+
+
+@pytest.mark.parametrize("way", ["sip", "redirect"])
+def test_a_call_that_vapi_made_by_itself_is_known_to_its_leg_from_the_first_word_on(house: House, way: str) -> None:
+    assert legs.open_leg(house.store, CALL_SID, {}, 1800, house.clock()) is None
+    desk = house.desk._replace(settings=house.settings._replace(way=way))
+    body = message("status-update", house.clock, status="in-progress")
+    body["call"] = {**body["call"], "phoneCallProviderId": CALL_SID}
+    house.aws.wire.take()
+    for _ in range(2):
+        assert webhook.respond(desk, house.event(body))["statusCode"] == 200
+
+    leg = legs.load(house.store, CALL_SID, house.clock())
+    assert leg
+    assert (leg["call_id"], leg["calls"]) == (CALL, {CALL})
+    # A replay is no news, so it writes nothing more.
+    assert house.aws.wire.take().count("UpdateItem") == 3
+
+
+def test_a_leg_that_is_none_of_ours_is_not_made_up(house: House) -> None:
+    desk = house.desk._replace(settings=house.settings._replace(way="redirect"))
+    body = message("status-update", house.clock, status="in-progress")
+    body["call"] = {**body["call"], "phoneCallProviderId": CALL_SID}
+
+    assert webhook.respond(desk, house.event(body))["statusCode"] == 200
+    assert legs.load(house.store, CALL_SID, house.clock()) is None

@@ -500,3 +500,14 @@ def test_a_turn_of_a_leg_that_nobody_has_opened_is_answered_too(house: House) ->
 
     assert phone.answer_call(house.exchange, left())["body"] == TWIML
     assert phone.answer_call(house.exchange, left())["body"] == TWIML
+
+
+def test_a_talk_by_sip_that_is_over_frees_its_slot(full: House) -> None:
+    admission.leave(full.store, holder=other(1))
+    assert admission.enter(full.store, full.settings, CALL_SID, full.clock())
+    before = admission.active(full.store, full.clock())
+
+    assert verbs(step(full, "after=human&cause=cap", DialCallStatus="completed")) == ["Hangup"]
+    assert admission.active(full.store, full.clock()) == before
+    assert verbs(step(full, "after=assistant&cause=no_answer", DialCallStatus="completed")) == ["Hangup"]
+    assert admission.active(full.store, full.clock()) == before - 1

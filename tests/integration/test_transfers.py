@@ -266,6 +266,17 @@ def test_after_one_that_came_back_a_new_one_is_the_second(handover: Handover) ->
     assert transfers.back(handover.store, leg.sid, handover.clock.now, number=1) == ("failed", "", "", 1)
 
 
+def test_one_phone_call_is_transferred_five_times_at_most(handover: Handover) -> None:
+    leg = handover.ring()
+    for number in range(5):
+        handover.ask(leg, asked_by=f"row-{number}")
+        handover.run(40)
+
+    with pytest.raises(Impossible, match="did not work"):
+        handover.ask(leg, asked_by="row-6")
+    assert len(handover.persons()) == 5
+
+
 def test_a_request_that_is_repeated_after_its_end_does_not_call_again(handover: Handover) -> None:
     leg = handover.ring()
     handover.ask(leg)

@@ -84,7 +84,9 @@ def test_exact_words_that_are_superseded_are_not_said(live_call: House, tools: T
     live_call.clock.advance(1)
     say(live_call, "user-interrupted")
     live_call.clock.advance(1)
-    say(live_call, "transcript", role="user", transcriptType="final", transcript="No wait, I need another day for this.")
+    say(
+        live_call, "transcript", role="user", transcriptType="final", transcript="No wait, I need another day for this."
+    )
     live_call.run(live_call.live)
 
     assert [(body["type"], body["triggerResponseEnabled"]) for _, body in vapis.requests] == [("add-message", False)]

@@ -12,8 +12,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from devkit import cli, secrets
+from devkit import cli, development, secrets
 from devkit.errors import UserError
+from switchboard import secrets as names
 from switchboard.secrets import Secrets
 
 NOW = datetime(2026, 1, 5, 15, 0, tzinfo=UTC)
@@ -281,7 +282,14 @@ def test_keeping_hours_without_add_is_refused_before_anything_is_asked(
 def test_every_development_secret_is_stored_under_a_known_name(ssm: Any) -> None:
     secrets.store_development(ssm)
 
-    assert all("development" in line for line in secrets.listing(ssm, "switchboard-local", now=NOW)[1:])
+    lines = secrets.listing(ssm, "switchboard-local", now=NOW)[1:]
+    assert {line.split()[0] for line in lines if "development" in line} == set(development.SECRETS)
+
+
+def test_every_secret_that_a_function_reads_can_be_stored() -> None:
+    read = {value for name, value in vars(names).items() if name.startswith(("VAPI_", "TWILIO_"))}
+
+    assert set(secrets.NAMES) == read == set(secrets.NEXT)
 
 
 # Rotation

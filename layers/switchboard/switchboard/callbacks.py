@@ -129,6 +129,8 @@ def _step(attendant: Attendant, asked: Asked) -> str:
     if after == "voicemail":
         return _recorded(attendant, asked)
     if asked.fields.get("DialCallStatus") in ("completed", "answered") or asked.fields.get("CallStatus") in legs.OVER:
+        if after == "assistant":
+            _given_back(attendant, asked)
         return twiml.hang_up()
     cause = _cause(asked, Cause.NO_ANSWER)
     if after == "assistant":
@@ -140,6 +142,14 @@ def _step(attendant: Attendant, asked: Asked) -> str:
     step = ladder.document(attendant.settings, base, cause, after=after, queued=asked.number("n"))
     log("ladder", call_sid=asked.call_sid, reason=cause.value, status=step.name)
     return step.document
+
+
+def _given_back(attendant: Attendant, asked: Asked) -> None:
+    """The talk by SIP is over. Should the table not answer, the end of the leg frees the slot."""
+    try:
+        admission.leave(attendant.store, holder=asked.call_sid)
+    except Unavailable as error:
+        warn("slot not given back", call_sid=asked.call_sid, code=str(error))
 
 
 def _cause(asked: Asked, otherwise: Cause) -> Cause:

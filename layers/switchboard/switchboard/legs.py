@@ -91,6 +91,13 @@ def connect(store: Store, call_sid: str, call_id: str, document: str) -> Item:
     return store.update(Update(key(call_sid), change, "attribute_exists(#pk)", values))
 
 
+def adopt(store: Store, call_sid: str, call_id: str) -> None:
+    """Link the leg to a call that Vapi has made by itself, at the first word about it. A leg that is not ours is none."""
+    change, condition = "SET #call_id = :call ADD #calls :calls", "attribute_exists(#opened_at)"
+    with suppress(ConditionFailed):
+        store.update(Update(key(call_sid), change, condition, {"call": call_id, "calls": {call_id}}))
+
+
 def record_status(store: Store, call_sid: str, fields: Mapping[str, str], now: float) -> Item | None:
     """Merge a status callback: any order, any repetition. The leg as it is now, or None if this was no news.
 

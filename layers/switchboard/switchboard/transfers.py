@@ -33,6 +33,7 @@ PREFIX = "XFER#"
 KEEP_SECONDS = 3600  # of a transfer and its summary
 BRIDGED_SECONDS = 13 * 3600  # of one that two people talk in; its summary is gone by then
 MAX_SUMMARY = 400  # characters
+MOST = 5  # transfers of one phone call: nobody's phone is rung all day long by one caller
 
 START_SECONDS = 30  # from the request until the person's phone must ring
 RING_SECONDS = 25  # that it rings; Twilio adds up to 5
@@ -225,6 +226,8 @@ def _request(store: Store, wanted: Moved, now: float) -> Moved:
     before = Moved.of(item) if item and item["exp"] > now else None
     if before and (before.state is not S.RETURNED or before.asked_by == wanted.asked_by):
         return before
+    if before and before.n >= MOST:
+        raise Impossible(NOT_NOW)
     wanted = wanted._replace(n=before.n + 1 if before else 1)
     condition = "attribute_not_exists(#pk) OR #exp <= :now OR (#state = :returned AND #n < :n)"
     values = {"now": int(now), "returned": S.RETURNED.value, "n": wanted.n}

@@ -8,13 +8,14 @@ a refused request writes nothing and reaches no handler.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from switchboard import admission, calls, gateway, lanes, lookups, messages, signatures
+from switchboard import admission, calls, gateway, lanes, legs, lookups, messages, signatures
 from switchboard.budget import Overrun, limit
 from switchboard.desk import ASSISTANT_SECONDS, Caller, Desk, webhook_url
 from switchboard.errors import MessageRefused, Refused, SignatureRefused, Unavailable
 from switchboard.messages import Message
 from switchboard.queue import Ticket
 from switchboard.secrets import VAPI_WEBHOOK
+from switchboard.settings import BYPASS
 from switchboard.telemetry import Count, Seldom, count, log, warn
 
 FALSE_TRIGGER_MILLISECONDS = 500  # nobody interrupts more than twice a second: that is breath, or noise
@@ -119,6 +120,9 @@ def _status_update(desk: Desk, message: Message) -> dict[str, Any]:
     news = calls.record_status(desk.store, message, desk.settings, desk.clock())
     if message.status == "ended":
         _ended(desk, message, news=news)
+    elif news and message.call_sid and desk.settings.way != BYPASS:
+        # Vapi has made this call by itself, so its phone leg does not know it yet.
+        legs.adopt(desk.store, message.call_sid, message.call_id)
     return {}
 
 
