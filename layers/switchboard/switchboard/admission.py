@@ -7,7 +7,6 @@ one holder, and what nobody gave back is free when its lease is over.
 
 import hashlib
 import hmac
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from typing import NamedTuple
 
 from switchboard import calls, legs
 from switchboard.errors import ConditionFailed
+from switchboard.messages import E164
 from switchboard.settings import Settings
 from switchboard.store import Item, Key, Store, Update
 from switchboard.telemetry import Count, count
@@ -26,7 +26,6 @@ WAIT = Key(SLOTS, f"{PREFIX}WAIT")  # under the slots' prefix, so that one reque
 GRACE_SECONDS = 120  # after the longest call: its end is told within that, or never
 WAIT_SECONDS = 20  # the head of the line asks every 8 s; two of its requests may be lost
 TRIES = 12  # free slots that one request goes for; then the others are simply faster
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 # ANONYMOUS, BLOCKED, RESTRICTED, UNAVAILABLE and UNKNOWN on a telephone's keys: what networks send of withheld numbers.
 WITHHELD = frozenset({"+266696687", "+2562533", "+7378742833", "+86282452253", "+8656696"})
 
@@ -148,7 +147,7 @@ def count_call(store: Store, settings: Settings, number: str, secret: str, now: 
     A withheld number has no limit of its own. Numbers are stored as HMAC-SHA256 under `secret` only.
     """
     day, caller = day_key(now), _caller(number, secret, now)
-    known = _E164.fullmatch(number) and number not in WITHHELD
+    known = E164.fullmatch(number) and number not in WITHHELD
     per_day, per_caller = settings.daily_calls, settings.caller_hourly_calls if known else 0
     if per_day and (store.get(day) or {}).get("n", 0) >= per_day:
         return "day"

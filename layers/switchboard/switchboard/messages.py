@@ -30,6 +30,7 @@ _INFINITY = float("inf")
 _KEY = re.compile(rb'"([^"]*)"\s*:')
 _PART = 256 * 1024  # bytes that are searched for keys at a time
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)  # a phone number that can be dialled
 _CALL_ID = re.compile(r"[A-Za-z0-9_\-]{1,100}", re.ASCII)
 _ROLE = re.compile(r"[A-Za-z_\-]{1,40}", re.ASCII)  # it becomes part of a key
 _REASON = re.compile(r"[A-Za-z0-9._\-]{1,120}", re.ASCII)

@@ -37,7 +37,6 @@ KEEP_SECONDS = 7 * 24 * 3600  # that a key is remembered
 MAX_VALUES = 8_000  # bytes of the values for the assistant's prompt
 FIELDS = frozenset({"to", "key", "assistantId", "variableValues"})
 
-_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 _PREFIX = re.compile(r"\+[1-9][0-9]{0,14}", re.ASCII)
 _ZONE = re.compile(r"UTC|[A-Za-z_]+(/[A-Za-z0-9_+\-]{1,32}){1,2}", re.ASCII)
 _HOURS = re.compile(r"([0-9]{1,2})-([0-9]{1,2})", re.ASCII)
@@ -181,7 +180,7 @@ def _read(settings: Settings, event: object) -> Wanted:
     if not isinstance(event, dict) or event.keys() - FIELDS:
         raise NotPlaced("event")
     to, key, assistant_id = event.get("to"), event.get("key"), event.get("assistantId", "")
-    if not isinstance(to, str) or not _NUMBER.fullmatch(to):
+    if not isinstance(to, str) or not messages.E164.fullmatch(to):
         raise NotPlaced("to")
     if not isinstance(key, str) or not _KEY.fullmatch(key):
         raise NotPlaced("key")

@@ -9,7 +9,6 @@ nothing. Whoever dies between two steps is replaced: by Twilio, which asks again
 every few seconds while the caller is alone; and by the sweeper.
 """
 
-import re
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from typing import Any, NamedTuple, Self
 from switchboard import admission, calls, legs, line, routes, twiml
 from switchboard.errors import Ambiguous, ConditionFailed, Gone, NotDone, RemoteError, SwitchboardError, Unavailable
 from switchboard.line import Asked
-from switchboard.messages import one_line
+from switchboard.messages import E164, one_line
 from switchboard.secrets import Secrets
 from switchboard.settings import REDIRECT, Settings
 from switchboard.store import Item, Key, Put, Store, Update
@@ -106,7 +105,6 @@ WORDS: Mapping[str, str] = MappingProxyType(
 )
 """What an assistant says first to a caller who is back, by outcome."""
 
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 # How the person's leg ended that was never in the room.
 _ENDED = {"busy": S.BUSY, "no-answer": S.NO_ANSWER, "completed": S.DECLINED}
 
@@ -196,10 +194,10 @@ def start(switch: Switch, call_sid: str, call_id: str, name: str, summary: str, 
     `Impossible` before anything has happened, `RemoteError` or `Unavailable` where a repetition should go on.
     """
     number = switch.people.get(name, "")
-    if not _E164.fullmatch(number):
+    if not E164.fullmatch(number):
         raise Impossible(NOBODY_OF_THAT_NAME)
     leg = legs.load(switch.store, call_sid, now) if call_sid and switch.settings.way != REDIRECT else None
-    if leg is None or not _E164.fullmatch(str(leg.get("dialled", ""))) or not leg.get("account"):
+    if leg is None or not E164.fullmatch(str(leg.get("dialled", ""))) or not leg.get("account"):
         raise Impossible(NO_PHONE)
     try:
         account = account_of(switch.settings, switch.secrets, leg["account"])

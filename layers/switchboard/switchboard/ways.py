@@ -18,7 +18,6 @@ from switchboard.settings import REDIRECT, SIP, Settings
 from switchboard.telemetry import Count, count, log
 from switchboard.vapi import Vapi
 
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 _CALL_ID = re.compile(r"[A-Za-z0-9_\-]{1,100}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,40}", re.ASCII)
 SIP_SECONDS = 15  # that the assistant's SIP address may ring
@@ -91,7 +90,7 @@ def _bypass(
 def call_request(settings: Settings, leg: Leg, assistant: Assistant) -> dict[str, Any]:
     """The body of `POST /call` for a caller who is on the line at Twilio already."""
     customer: dict[str, Any] = {"number": leg.number}
-    if not _E164.fullmatch(leg.number):
+    if not messages.E164.fullmatch(leg.number):
         # Withheld numbers arrive as words; Vapi refuses them unless told not to look.
         number = leg.number[:40] if len(leg.number) >= 3 else "anonymous"
         customer = {"number": number, "numberE164CheckEnabled": False}
