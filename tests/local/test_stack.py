@@ -287,10 +287,14 @@ def answers(port: int) -> bool:
 
 
 def descendants(pid: int) -> list[str]:
-    """Ids of all that a process started, and what those started."""
+    """Ids of all that a process started, and what those started; threads and processes may end meanwhile."""
     found: list[str] = []
-    for children in readable(Path(f"/proc/{pid}/task"), "*/children"):
-        for child in children.read_text().split():
+    for thread in readable(Path(f"/proc/{pid}/task")):
+        try:
+            children = (thread / "children").read_text().split()
+        except OSError:
+            continue
+        for child in children:
             found += [child, *descendants(int(child))]
     return found
 
