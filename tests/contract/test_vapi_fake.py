@@ -4,7 +4,6 @@ import http.client
 import json
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -33,7 +32,7 @@ KEY = {"authorization": f"Bearer {development.VAPI_API_KEY}"}
 
 @pytest.fixture(scope="module")
 def spec() -> Spec:
-    return Spec.load(Path(__file__).with_name("vapi_spec.json"))
+    return Spec.load()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,7 +24,7 @@ from switchboard.vapi import Vapi
 from tests.conftest import Clock
 from tests.integration.conftest import Aws, Vapis
 
-SPEC = Spec.load(Path(__file__).parents[1] / "contract/vapi_spec.json").closed()
+SPEC = Spec.load().closed()
 NUMBER = "+15550100001"
 OTHER = "+15550100002"
 KEY = "reminder-apt_1"

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,7 +21,6 @@ from switchboard.store import Item, Key, Put, Update
 from switchboard.tools import Call, Tool, ToolError, WrongArguments
 from tests.conftest import ENVIRONMENT
 
-SPEC = Path(__file__).parents[1] / "contract" / "vapi_spec.json"
 CLINIC = ZoneInfo("America/New_York")
 CALLER = Caller("+15550100001", "+15550100002", "CA" + "1" * 32, "https://voice.example.com/webhook/vapi")
 FRIDAY = datetime(2027, 1, 15, 8, tzinfo=UTC)
@@ -75,7 +73,7 @@ def test_a_blocked_caller_is_refused(environment: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("environment")
 def test_the_assistant_and_its_tools_are_what_vapis_schemas_say() -> None:
-    spec = Spec.load(SPEC)
+    spec = Spec.load()
     config = configured()
 
     assert spec.faults("CreateAssistantDTO", config) == []
