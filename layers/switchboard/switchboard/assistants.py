@@ -143,8 +143,6 @@ class FluxTranscriber(TypedDict, total=False):
     """Milliseconds of silence that end a turn, however sure: 500 to 10,000, default 5,000."""
     confidenceThreshold: float
     """What is understood less surely is thrown away: 0 to 1, default 0.4."""
-    numerals: bool
-    """Write spoken numbers as digits; default false."""
 
 
 class NovaTranscriber(TypedDict, total=False):
