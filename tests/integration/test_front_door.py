@@ -287,7 +287,7 @@ def test_the_connected_assistant_is_the_fallback_where_none_is_kept_for_that(hou
     assert asked(bare, broken) == {"assistantId": "asst-1"}
     assert asked(bare._replace(assistant_id="asst-2"), broken) == {"assistantId": "asst-2"}
     assert asked(house.settings, broken) == {"assistantId": development.ASSISTANT_ID}
-    assert asked(bare, lambda caller: Assistant(id=caller.backend.assistant_id)) == {"assistantId": "asst-1"}
+    assert asked(bare, lambda caller: Assistant(id=caller.backend.fallback_id)) == {"assistantId": "asst-1"}
 
 
 class Failing(secret_store.Secrets):

@@ -64,6 +64,19 @@ def test_the_stack_says_what_its_settings_say(settings: Settings, clock: Clock, 
     )
 
 
+def test_the_stored_assistant_answers_only_where_a_parameter_says_so(settings: Settings, clock: Clock) -> None:
+    parameters = Parameters(settings)
+    parameters.values[f"{settings.parameter_path}/connection"] = '{"assistant_id": "connected"}'
+    secrets = Secrets(settings.parameter_path, ("public-base-url", "connection"), parameters, clock)
+
+    def answering(own: Settings) -> tuple[str, str]:
+        found = desk.backend(own, secrets)
+        return found.assistant_id, found.fallback_id
+
+    assert answering(settings._replace(assistant_id="")) == ("", "connected")
+    assert answering(settings._replace(assistant_id="chosen")) == ("chosen", "chosen")
+
+
 def test_two_assistants_never_share_what_one_of_them_changes() -> None:
     first, second = described(), described()
     first.server["backoffPlan"]["excludedStatusCodes"].append(500)

@@ -41,7 +41,9 @@ class Backend(NamedTuple):
     control_authentication: bool = False
     """Whether what is spoken into a call carries the public key, which the monitor plan must then ask for."""
     assistant_id: str = ""
-    """The assistant stored at Vapi that answers, by parameter or by `switchboard connect`; '' builds one for each call."""
+    """The assistant stored at Vapi that is to answer (parameter `AssistantId`); '' builds one for each call."""
+    fallback_id: str = ""
+    """The stored one that answers where the agent cannot choose: that, or what `switchboard connect` stored."""
 
 
 class Caller(NamedTuple):
@@ -86,12 +88,14 @@ class Desk(NamedTuple):
 
 def backend(settings: Settings, secrets: Secrets) -> Backend:
     """What the assistants of this stack must say about it. `Unavailable` while SSM does not answer."""
-    return describe(
+    described = describe(
         secrets.text(PUBLIC_BASE_URL),
         connection.read(settings, secrets),
         store_transcripts=settings.store_transcripts,
         control_authentication=settings.control_authentication,
     )
+    # Not what `connect` stored: the code that is deployed answers, and not the copy of it that was stored before.
+    return described._replace(assistant_id=settings.assistant_id)
 
 
 def describe(base_url: str, known: Connection, *, store_transcripts: bool, control_authentication: bool) -> Backend:
@@ -109,4 +113,4 @@ def describe(base_url: str, known: Connection, *, store_transcripts: bool, contr
     if known.credential_id:
         server["credentialId"] = known.credential_id
     stored = (FINAL_TRANSCRIPTS,) if store_transcripts else ()
-    return Backend(server, SERVER_MESSAGES + stored, control_authentication, known.assistant_id)
+    return Backend(server, SERVER_MESSAGES + stored, control_authentication, fallback_id=known.assistant_id)

@@ -49,10 +49,10 @@ def choose(agent: Agent, caller: Caller, settings: Settings, call: str) -> Choic
             return Choice(_sound(agent.assistant(caller)))
     except Overrun:
         warn("the agent took too long to choose an assistant", call_id=call)
-        return Choice(fallback(settings, caller.backend.assistant_id), late=True)
+        return Choice(fallback(settings, caller.backend.fallback_id), late=True)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the agent's own code: whatever it raises, a caller is waiting
         warn("the agent could not choose an assistant", call_id=call, code=type(error).__name__)
-        return Choice(fallback(settings, caller.backend.assistant_id))
+        return Choice(fallback(settings, caller.backend.fallback_id))
 
 
 def _sound(decision: Decision) -> Decision:
