@@ -31,6 +31,7 @@ FUNCTIONS = {
     "twilio_callbacks": "TwilioCallbacksFunction",
     "voice_fallback": "VoiceFallbackFunction",
     "health": "HealthFunction",
+    "console": "ConsoleFunction",
     "outbound": "OutboundFunction",
     "sweeper": "SweeperFunction",
     f"{development.STACK_NAME}-live": "LiveToolWorkerFunction",

@@ -26,6 +26,7 @@ EVENT = {
     "LiveToolWorkerFunction": "tool_worker/background_tool.json",
     "AfterCallToolWorkerFunction": "tool_worker/after_call_batch.json",
     "HealthFunction": "health/get.json",
+    "ConsoleFunction": "console/calls.json",
     "SweeperFunction": "sweeper/minute.json",
 }
 DEAD = {"AWS_API_URL": NOWHERE, "VAPI_API_URL": NOWHERE, "TWILIO_API_URL": NOWHERE}
