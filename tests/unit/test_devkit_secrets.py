@@ -287,7 +287,7 @@ def test_every_development_secret_is_stored_under_a_known_name(ssm: Any) -> None
 
 
 def test_every_secret_that_a_function_reads_can_be_stored() -> None:
-    read = {value for name, value in vars(names).items() if name.startswith(("VAPI_", "TWILIO_"))}
+    read = {value for name, value in vars(names).items() if name.startswith(("VAPI_", "TWILIO_", "CONSOLE"))}
 
     assert set(secrets.NAMES) == read == set(secrets.NEXT)
 

@@ -103,6 +103,11 @@ def same(item: Mapping[str, Any], entry: Entry) -> bool:
     return all(item.get(name) == value for name, value in entry._asdict().items() if name not in ("id", "who"))
 
 
+def outcome(item: Mapping[str, Any]) -> Outcome:
+    """What a row says came of its request."""
+    return Outcome(str(item["outcome"]), str(item["reason"]))
+
+
 def of_day(store: Store, day: date, now: float) -> list[Item]:
     """The rows of a day, in the order of their requests' own times."""
     return [item for item in store.partition(day_key(day)) if item["exp"] > now]

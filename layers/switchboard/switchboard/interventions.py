@@ -67,9 +67,8 @@ def act(operator: Operator, order: Order) -> Outcome | None:
     `Unavailable` before anything has happened.
     """
     now = operator.clock()
-    if stored := audit.claim(operator.store, order.entry, now):
-        told = Outcome(str(stored["outcome"]), str(stored["reason"]))
-        return told if audit.same(stored, order.entry) else None
+    if (stored := audit.claim(operator.store, order.entry, now)) is not None:
+        return audit.outcome(stored) if audit.same(stored, order.entry) else None
     outcome = _acted(operator, order, now)
     log("console", call_id=order.call_id, reason=order.action, state=outcome.outcome, code=outcome.reason)
     try:
