@@ -32,6 +32,7 @@ FUNCTIONS = {
     "voice_fallback": "VoiceFallbackFunction",
     "health": "HealthFunction",
     "outbound": "OutboundFunction",
+    "web_client": "WebClientFunction",
     "sweeper": "SweeperFunction",
     f"{development.STACK_NAME}-live": "LiveToolWorkerFunction",
     f"{development.STACK_NAME}-after-call": "AfterCallToolWorkerFunction",

@@ -40,8 +40,11 @@ ROUTES = {
     },
     "GET /voice/tune": "TwilioCallbacksFunction",
     "GET /health": "HealthFunction",
+    "GET /": "WebClientFunction",
+    "GET /assets/{name}": "WebClientFunction",
 }
 BARE = ("VoiceFallbackFunction", "HealthFunction")  # no layer, and no permission but to log
+AGENTLESS = ("WebClientFunction",)  # an agent that cannot be imported takes nobody's page away
 
 # SAM's translator pins another pydantic than ours, so it runs where the emulator has it; it wants code in S3.
 EXPAND = """
@@ -180,10 +183,10 @@ def test_old_versions_of_layers_are_not_kept() -> None:
 
 def test_each_architecture_has_its_own_dependencies() -> None:
     chosen = [{"Fn::If": ["Arm64", {"Ref": "DependenciesArm64Layer"}, {"Ref": "DependenciesX86Layer"}]}]
-    own = [{"Ref": "SwitchboardLayer"}, {"Ref": "AgentLayer"}]
+    machinery, agent = {"Ref": "SwitchboardLayer"}, {"Ref": "AgentLayer"}
 
     assert {name: function.get("Layers") for name, function in FUNCTIONS.items()} == {
-        name: None if name in BARE else chosen + own for name in FUNCTIONS
+        name: None if name in BARE else [*chosen, machinery, *([] if name in AGENTLESS else [agent])] for name in FUNCTIONS
     }
     assert GLOBALS["Architectures"] == [{"Ref": "Architecture"}]
     for architecture, layer, condition in (
@@ -487,6 +490,7 @@ def test_the_outputs_are_what_a_person_must_paste() -> None:
         "VoiceUrl": {"Fn::Sub": f"{base}/voice/inbound"},
         "VoiceStatusUrl": {"Fn::Sub": f"{base}/voice/status"},
         "HealthUrl": {"Fn::Sub": f"{base}/health"},
+        "WebUrl": {"Fn::Sub": f"{base}/"},
         "VoiceFallbackUrl": {"Fn::GetAtt": ["VoiceFallbackFunctionUrl", "FunctionUrl"]},
     }
 
