@@ -1,8 +1,8 @@
 """Vapi's published schemas, as far as we need them: what a message, a command or an assistant must look like.
 
-`Spec.load(path)` checks values against a slice kept as data; `cut` makes that slice from the whole OpenAPI document:
+`Spec.load()` checks values against a slice kept as data; `cut` makes that slice from the whole OpenAPI document:
 
-    python -m devkit.vapi_spec openapi.json tests/contract/vapi_spec.json "commit, date"
+    python -m devkit.vapi_spec openapi.json devkit/vapi_spec.json "commit, date"
 
 The document has bugs that would reject valid values or accept none; `mend` corrects them and nothing else.
 """
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self
 
 from jsonschema import Draft202012Validator
 
+SLICE = Path(__file__).with_suffix(".json")
 PREFIX = "#/components/schemas/"
 SOURCE = "https://github.com/VapiAI/docs/blob/main/fern/apis/api/openapi.json"
 ROOTS = (
@@ -23,15 +24,29 @@ ROOTS = (
     "ClientInboundMessage",
     "Call",
     "CreateCallDTO",
+    # What is sent to set up an organisation, and what comes back.
     "CreateAssistantDTO",
+    "UpdateAssistantDTO",
+    "Assistant",
     "CreateFunctionToolDTO",
+    "UpdateFunctionToolDTO",
+    "FunctionTool",
+    "CreateTwilioPhoneNumberDTO",
+    "ImportTwilioPhoneNumberDTO",
+    "UpdateTwilioPhoneNumberDTO",
+    "TwilioPhoneNumber",
+    "CreateVapiPhoneNumberDTO",
+    "UpdateVapiPhoneNumberDTO",
+    "VapiPhoneNumber",
+    "CreateCustomCredentialDTO",
+    "CustomCredential",
 )
 # Large, and reached only through fields that this project never sends: kept as "any object".
 OPAQUE = re.compile(r"(Create)?(Squad|Workflow)(DTO|UserEditable)?$|WorkflowOverrides$|Chat$|Session$")
 MENDED = (
     "an enum meant for the items stood on the array serverMessages or clientMessages: removed from the array",
     "BackoffPlan.type is text and excludedStatusCodes holds integers; both were typed object",
-    "patterns were written with slashes around them",
+    "patterns were written with slashes around them, and with \\p{L}, which not every reader of patterns knows",
     "oneOf over overlapping types: anyOf",
     "nullable: null is one of the allowed types",
     "ToolCallFunction.arguments may be an object, as published captures of tool-calls show, not only JSON text",
@@ -49,7 +64,7 @@ class Spec(NamedTuple):
     schemas: dict[str, Any]
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path = SLICE) -> Self:
         """Read a slice that `main` wrote."""
         return cls(json.loads(path.read_text("utf-8"))["components"]["schemas"])
 
@@ -146,7 +161,8 @@ def mend(schema: Any, name: str = "") -> Any:
     if mended.get("type") == "array":
         mended.pop("enum", None)
     if isinstance(mended.get("pattern"), str):
-        mended["pattern"] = re.sub(r"^/(.*)/$", r"\1", mended["pattern"])
+        plain = re.sub(r"^/(.*)/[a-z]*$", r"\1", mended["pattern"])
+        mended["pattern"] = plain.replace(r"[\p{L}\d]", r"[^\W_]").replace(r"\p{L}", r"[^\W\d_]")
     if mended.pop("nullable", False):
         return {"anyOf": [mended, {"type": "null"}]}
     return mended

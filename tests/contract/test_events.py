@@ -33,6 +33,7 @@ FUNCTIONS = {
     "health": "HealthFunction",
     "console": "ConsoleFunction",
     "outbound": "OutboundFunction",
+    "web_client": "WebClientFunction",
     "sweeper": "SweeperFunction",
     f"{development.STACK_NAME}-live": "LiveToolWorkerFunction",
     f"{development.STACK_NAME}-after-call": "AfterCallToolWorkerFunction",

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,7 +20,7 @@ from switchboard.worker import Bench
 from tests.integration.conftest import BASE_URL, CALL, CALL_SID, CONTROL, House, Twilios, Vapis, message
 from tests.integration.test_legs import FACTS, end, opened
 
-SPEC = Spec.load(Path(__file__).parents[1] / "contract/vapi_spec.json").closed()
+SPEC = Spec.load().closed()
 LEG = f"{CALL_SID}.json"
 HUNG_UP = (LEG, {"Status": "completed"})
 LADDER = f"{BASE_URL}/voice/step?after=assistant&cause=vapi#ct=2000&rc=2&rp=ct,5xx"

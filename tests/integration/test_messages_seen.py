@@ -1,12 +1,11 @@
 """Every message that Vapi publishes, captures show, or that nobody has thought of yet, through the front door.
 
-The lists of types are Vapi's own (tests/contract/vapi_spec.json), so a type that is added there has to be given its place
+The lists of types are Vapi's own (devkit/vapi_spec.json), so a type that is added there has to be given its place
 here. Whatever comes is answered 200; what it may cost in requests to AWS is said for each.
 """
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from switchboard.desk import Caller
 from switchboard.messages import Assistant, Decision
 from tests.integration.conftest import BASE_URL, CALL, CALL_SID, CALLER, House, Ledger, message, tool_call
 
-SPEC = Spec.load(Path(__file__).parents[1] / "contract" / "vapi_spec.json")
+SPEC = Spec.load()
 DIALLED = "+15550100200"
 LOOK_UP = tool_call("look_up", {"name": "Ann"})
 HISTORY = {"messages": [], "messagesOpenAIFormatted": [{"role": "user", "content": "Hello."}]}
@@ -348,7 +347,7 @@ def test_the_dialled_number_is_found_wherever_captures_have_it(
     caller = caller_seen(house, **fields)
 
     assert caller.dialled == dialled
-    assert caller.webhook_url == f"{BASE_URL}/webhook/vapi"
+    assert caller.backend.server["url"] == f"{BASE_URL}/webhook/vapi"
 
 
 OTHER_SID = "CA" + "0f" * 16

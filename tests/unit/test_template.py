@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from switchboard import secrets
 from switchboard.settings import Settings
 from switchboard.telemetry import Count
 
@@ -43,8 +44,11 @@ ROUTES = {
     "GET /console/calls": "ConsoleFunction",
     "GET /console/calls/{call_id}": "ConsoleFunction",
     **{f"POST /console/calls/{{call_id}}/{action}": "ConsoleFunction" for action in ("say", "transfer", "end")},
+    "GET /": "WebClientFunction",
+    "GET /assets/{name}": "WebClientFunction",
 }
 BARE = ("VoiceFallbackFunction", "HealthFunction")  # no layer, and no permission but to log
+AGENTLESS = ("WebClientFunction",)  # an agent that cannot be imported takes nobody's page away
 
 # SAM's translator pins another pydantic than ours, so it runs where the emulator has it; it wants code in S3.
 EXPAND = """
@@ -183,10 +187,11 @@ def test_old_versions_of_layers_are_not_kept() -> None:
 
 def test_each_architecture_has_its_own_dependencies() -> None:
     chosen = [{"Fn::If": ["Arm64", {"Ref": "DependenciesArm64Layer"}, {"Ref": "DependenciesX86Layer"}]}]
-    own = [{"Ref": "SwitchboardLayer"}, {"Ref": "AgentLayer"}]
+    machinery, agent = {"Ref": "SwitchboardLayer"}, {"Ref": "AgentLayer"}
 
     assert {name: function.get("Layers") for name, function in FUNCTIONS.items()} == {
-        name: None if name in BARE else chosen + own for name in FUNCTIONS
+        name: None if name in BARE else [*chosen, machinery, *([] if name in AGENTLESS else [agent])]
+        for name in FUNCTIONS
     }
     assert GLOBALS["Architectures"] == [{"Ref": "Architecture"}]
     for architecture, layer, condition in (
@@ -490,6 +495,7 @@ def test_the_outputs_are_what_a_person_must_paste() -> None:
         "VoiceUrl": {"Fn::Sub": f"{base}/voice/inbound"},
         "VoiceStatusUrl": {"Fn::Sub": f"{base}/voice/status"},
         "HealthUrl": {"Fn::Sub": f"{base}/health"},
+        "WebUrl": {"Fn::Sub": f"{base}/"},
         "VoiceFallbackUrl": {"Fn::GetAtt": ["VoiceFallbackFunctionUrl", "FunctionUrl"]},
     }
 
@@ -761,3 +767,24 @@ def test_every_suppressed_check_has_a_reason_and_there_are_eight_at_most() -> No
     assert re.findall(r"^  #.*\n  - (\w+)$", text, re.MULTILINE) == skipped
     assert "checkov:skip" not in TEXT
     assert not any("checkov" in resource.get("Metadata", {}) for resource in RESOURCES.values())
+
+
+@pytest.mark.parametrize(
+    ("folder", "role"),
+    [
+        ("vapi_webhook", "VapiWebhookRole"),
+        ("twilio_voice", "TwilioVoiceRole"),
+        ("twilio_callbacks", "TwilioCallbacksRole"),
+        ("outbound", "OutboundRole"),
+        ("sweeper", "SweeperRole"),
+        ("tool_worker", "LiveToolWorkerRole"),
+    ],
+)
+def test_a_function_may_read_exactly_the_parameters_that_it_asks_for(folder: str, role: str) -> None:
+    # SSM refuses a whole request for one name too many, and nothing would verify any more.
+    code = (ROOT / "functions" / folder / "app.py").read_text()
+    imported = re.findall(r"from switchboard.secrets import \(?([^)]+?)(?:\)|\nfrom )", code)[0]
+    asked = {getattr(secrets, name) for name in re.findall(r"[A-Z_]{2,}", imported)}
+    granted = yaml.safe_load(GOLDEN.read_text())["roles"][role]["ssm:GetParameters"]
+
+    assert {parameter.rpartition("/")[2] for parameter in granted} == asked
