@@ -187,7 +187,8 @@ def test_each_architecture_has_its_own_dependencies() -> None:
     machinery, agent = {"Ref": "SwitchboardLayer"}, {"Ref": "AgentLayer"}
 
     assert {name: function.get("Layers") for name, function in FUNCTIONS.items()} == {
-        name: None if name in BARE else [*chosen, machinery, *([] if name in AGENTLESS else [agent])] for name in FUNCTIONS
+        name: None if name in BARE else [*chosen, machinery, *([] if name in AGENTLESS else [agent])]
+        for name in FUNCTIONS
     }
     assert GLOBALS["Architectures"] == [{"Ref": "Architecture"}]
     for architecture, layer, condition in (
