@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from switchboard import aws, pages
-from switchboard.secrets import VAPI_PUBLIC_KEY, Secrets
+from switchboard.secrets import CONNECTION, VAPI_PUBLIC_KEY, Secrets
 from switchboard.settings import Settings
 from switchboard.telemetry import measured
 
 settings = Settings.from_env(os.environ)
-secrets = Secrets(settings.parameter_path, (VAPI_PUBLIC_KEY,), aws.client("ssm", settings.aws_url))
+secrets = Secrets(settings.parameter_path, (VAPI_PUBLIC_KEY, CONNECTION), aws.client("ssm", settings.aws_url))
 site = pages.open_site(Path(__file__).parent / "assets", settings, secrets)
 secrets.warm()
 

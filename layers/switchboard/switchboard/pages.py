@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
-from switchboard import gateway
+from switchboard import connection, gateway
 from switchboard.errors import MessageRefused, Unavailable
 from switchboard.gateway import Request
 from switchboard.secrets import VAPI_PUBLIC_KEY, Secrets
@@ -98,7 +98,8 @@ def respond(site: Site, event: Mapping[str, Any]) -> dict[str, Any]:
 def page(site: Site) -> dict[str, Any]:
     """The page; where something is missing it says what, and offers no call."""
     try:
-        key, assistant = site.secrets.first(VAPI_PUBLIC_KEY), site.settings.assistant_id
+        key = site.secrets.first(VAPI_PUBLIC_KEY)
+        assistant = connection.read(site.settings, site.secrets).assistant_id
     except Unavailable as error:
         warn("page without secrets", code=str(error))
         return _page(site, 503, site.parts[UNAVAILABLE].substitute())
