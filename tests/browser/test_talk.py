@@ -1,6 +1,5 @@
 """Talking to the assistant: what the page shows of a call, and what it does when a call goes wrong."""
 
-
 from devkit import development
 from devkit.vapi_spec import Spec
 from tests.browser.page import Page

@@ -97,23 +97,23 @@ class Page(NamedTuple):
         return audit.of_day(self.house.store, datetime.fromtimestamp(now, UTC).date(), now)
 
 
-@pytest.fixture
-def page(house: House, vapis: Vapis, twilios: Twilios) -> Page:
-    """A page whose token may act, and sees no words."""
+def console_of(house: House, twilios: Twilios) -> Console:
+    """The console of a backend, and the secret that signs its tokens."""
     names = (CONSOLE, VAPI_PUBLIC_KEY, TWILIO_AUTH_TOKEN, PUBLIC_BASE_URL)
     text = json.dumps([{"id": "one", "secret": SECRET}])
     house.aws.ssm.put_parameter(Name=f"{house.settings.parameter_path}/{CONSOLE}", Value=text, Type="SecureString")
     secrets = Secrets(house.settings.parameter_path, names, house.aws.ssm, house.clock)
-    switch = Switch(
-        house.settings,
-        secrets,
-        house.store,
-        Twilio(house.settings.twilio_url, httpx.MockTransport(twilios)),
-        house.clock,
-        {"reception": PERSON, "nowhere": "12"},
-    )
-    operator = Operator(house.settings, house.store, house.live.speaker.vapi, lambda: "public-key", switch, house.clock)
-    return Page(Console(secrets, operator), house, vapis, twilios, "").with_token()
+    twilio = Twilio(house.settings.twilio_url, httpx.MockTransport(twilios))
+    people = {"reception": PERSON, "nowhere": "12"}
+    switch = Switch(house.settings, secrets, house.store, twilio, house.clock, people)
+    vapi = house.live.speaker.vapi
+    return Console(secrets, Operator(house.settings, house.store, vapi, lambda: "public-key", switch, house.clock))
+
+
+@pytest.fixture
+def page(house: House, vapis: Vapis, twilios: Twilios) -> Page:
+    """A page whose token may act, and sees no words."""
+    return Page(console_of(house, twilios), house, vapis, twilios, "").with_token()
 
 
 @pytest.fixture(autouse=True)

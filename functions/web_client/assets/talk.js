@@ -48,6 +48,11 @@ export class Talk {
     return ["connecting", "live", "reconnecting"].includes(this.state);
   }
 
+  /** Vapi's id of the call, '' while there is none. */
+  get id() {
+    return this.#call?.id ?? "";
+  }
+
   /** Begin a new call; nothing happens while there is one. */
   start() {
     if (this.busy) return;
@@ -93,7 +98,10 @@ export class Talk {
     if (turn !== this.#turn) return;
     this.#line = this.#open(
       {
-        made: ours((call) => (this.#call = call)),
+        made: ours((call) => {
+          this.#call = call;
+          this.#changed("made");
+        }),
         up: ours(() => this.#up()),
         interrupted: ours(() => this.#interrupted()),
         mended: ours(() => this.#mended()),
