@@ -4,7 +4,7 @@
   const [setSoon, clearSoon] = [window.setTimeout, window.clearTimeout].map((own) => own.bind(window));
   const [setOften, clearOften] = [window.setInterval, window.clearInterval].map((own) => own.bind(window));
   const waiting = new Map();
-  let now = 0;
+  let now = 60_000;
   let ids = 1_000_000_000;
 
   const add = (act, wait, every) => {

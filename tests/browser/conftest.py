@@ -74,6 +74,7 @@ def page(browser: Chrome, handler: Handler, vapi: VapiFake, spec: Spec) -> Itera
         page = Page(browser, front, vapi, spec)
         page.size(1100, 900)
         page.prefer(color_scheme="light")
+        page.allow_microphone(True)
         page.open()
         yield page
         complaints = page.complaints()

@@ -26,6 +26,7 @@ const EVENTS = [
 const room = (window.daily = {
   calls: [], // every call object that was made, oldest first
   joins: [], // what becomes of the next joins: "ok" (also when nothing is said), "never", or a type of fatal error
+  failing: "", // a method whose promise is broken from now on
   sent: [], // what the page told Vapi
   get call() {
     return room.calls.at(-1);
@@ -136,6 +137,7 @@ class Call {
 
   async updateInputSettings({ audio }) {
     if (!["noise-cancellation", "none"].includes(audio.processor.type)) throw new Error("no such processor");
+    if (room.failing === "updateInputSettings") throw new Error("KrispInitError: Canceled");
   }
 
   #observe(whose, interval) {

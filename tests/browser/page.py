@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,6 @@ SCHEMAS = {
     "tool-calls-result": "ClientMessageToolCallsResult",
     "status-update": "",  # sent, and listed among the client messages, but without a published schema
 }
-# What Chromium writes about an answer with an error status: the page says it in words of its own.
-EXPECTED = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d")
 
 type Handler = Callable[[dict[str, Any], object], dict[str, Any]]
 
@@ -115,6 +112,19 @@ class Page:
         )
         return [" ".join(line.split()) for line in lines]
 
+    @property
+    def voices(self) -> list[str]:
+        """Who takes part, and what is said of them."""
+        return [" ".join(self.at(name).text.split()) for name in ("assistant", "user")]
+
+    @property
+    def levels(self) -> list[str]:
+        """How loud they are, as the page draws it."""
+        found: list[str] = self.run(
+            "return [...document.querySelectorAll('.meter-fill')].map((fill) => fill.style.getPropertyValue('--level'))"
+        )
+        return found
+
     def advance(self, milliseconds: int) -> None:
         """Let time pass in the page."""
         self.run("advance(arguments[0])", milliseconds)
@@ -122,6 +132,14 @@ class Page:
     def press(self, *keys: str) -> None:
         """Type, wherever the focus is."""
         ActionChains(self.browser).send_keys(*keys).perform()
+
+    def chord(self, held: str, key: str) -> None:
+        """Press a key while another one is held."""
+        ActionChains(self.browser).key_down(held).send_keys(key).key_up(held).perform()
+
+    def double_click(self, name: str) -> None:
+        """Press twice in the same place, as fast as one can."""
+        ActionChains(self.browser).double_click(self.at(name)).perform()
 
     def call(self) -> None:
         """Start a call, and let the assistant answer it."""
@@ -144,7 +162,7 @@ class Page:
         """Let Vapi send something that is no message."""
         self.run("daily.say(arguments[0])", text)
 
-    def say(self, kind: str, **fields: Any) -> None:
+    def say(self, kind: str, /, **fields: Any) -> None:
         """Let Vapi send a message, as its schema has it."""
         message = {"type": kind, **fields}
         schema = SCHEMAS[kind]
@@ -155,9 +173,9 @@ class Page:
         """Let Vapi tell what somebody said."""
         self.say("transcript", role=role, transcriptType=kind, transcript=words)
 
-    def happen(self, event: str, **news: Any) -> None:
+    def happen(self, name: str, /, **news: Any) -> None:
         """Let Daily report something."""
-        self.run("daily.call.happen(arguments[0], arguments[1])", event, news)
+        self.run("daily.call.happen(arguments[0], arguments[1])", name, news)
 
     def orders(self) -> list[dict[str, Any]]:
         """The calls that Vapi was asked for."""
@@ -172,6 +190,16 @@ class Page:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": width < 600}
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
+    def allow_microphone(self, allowed: bool) -> None:
+        """Answer the browser's question, before it asks."""
+        answer = {"permission": {"name": "microphone"}, "setting": "granted" if allowed else "denied"}
+        self.browser.execute_cdp_cmd("Browser.setPermission", {**answer, "origin": self.front.url})
+
+    def overflow(self) -> int:
+        """How many pixels of the page lie beyond its right edge."""
+        found: int = self.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        return found
+
     def prefer(self, **features: str) -> None:
         """Set what the person prefers, such as `color_scheme="dark"`."""
         media = [{"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in features.items()]
@@ -185,12 +213,18 @@ class Page:
 
     def complaints(self) -> list[str]:
         """What the browser found wrong: errors in its console, and whatever the policy forbade."""
-        written = [entry["message"] for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
+        entries: list[dict[str, Any]] = self.browser.get_log("browser")  # type: ignore[no-untyped-call] # selenium's own
+        written = [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
         forbidden = self.run("return window.violations") or []
         return [message for message in (*written, *forbidden) if not self._is_expected(message)]
 
     def _is_expected(self, message: str) -> bool:
         return any(expected in message for expected in self.expected)
+
+
+def tool_call(identifier: str, name: str, arguments: str = "{}") -> dict[str, Any]:
+    """A tool call as Vapi tells of one."""
+    return {"id": identifier, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 def arguments(profile: Path) -> Iterable[str]:
@@ -208,7 +242,6 @@ def arguments(profile: Path) -> Iterable[str]:
         "--disable-extensions",
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
         "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
         "--lang=en-US",
         "--window-size=1100,900",
         f"--user-data-dir={profile}",

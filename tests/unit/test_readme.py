@@ -58,6 +58,9 @@ HOW = {
     "switchboard call CA00000000000000000000000000000000 --json": "tests/integration/test_story.py; the id is made up",
     "python -m tests.benchmarks.front_door": "tests/unit/test_benchmarks.py",
     "python -m tests.benchmarks.inbound": "tests/unit/test_benchmarks.py",
+    "switchboard console": "tests/unit/test_devkit_console.py",
+    "switchboard console --minutes 240 --words": "tests/unit/test_devkit_console.py",
+    "switchboard audit --day 2026-03-31": "tests/unit/test_devkit_console.py",
     "switchboard dlq list": "tests/integration/test_dlq.py",
     "switchboard dlq redrive --lane live": "tests/integration/test_dlq.py",
     "switchboard invoke VapiWebhookFunction events/vapi_webhook/tool_call.json -n events/env.json": (

@@ -79,10 +79,11 @@ export function show(root) {
 
   function renderLog() {
     if (!talk.log.length) lines.splice(0).forEach((line) => line.remove());
-    const log = at("log");
-    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+    // Whoever scrolled back to read is left there.
+    const scroller = at("scroller");
+    const atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 40;
     talk.log.forEach((entry, index) => {
-      lines[index] ??= log.appendChild(line(entry, talk.log[index - 1]));
+      lines[index] ??= at("log").appendChild(line(entry, talk.log[index - 1]));
       fill(lines[index], entry);
     });
     at("provisional").replaceChildren(
@@ -91,7 +92,8 @@ export function show(root) {
         return fill(line(entry), entry);
       }),
     );
-    if (atEnd) log.scrollTop = log.scrollHeight;
+    at("silence").hidden = talk.log.length > 0 || at("provisional").childElementCount > 0;
+    if (atEnd) scroller.scrollTop = scroller.scrollHeight;
   }
 }
 
@@ -100,7 +102,7 @@ function line(entry, before) {
   made.className = `entry ${entry.kind} ${entry.role ?? ""}`;
   // A tool's states are for the eye, and for whoever reads the log: not worth speaking over the assistant.
   if (entry.kind === "tool") made.setAttribute("aria-live", "off");
-  if (entry.role === before?.role) made.classList.add("same");
+  if (entry.kind === "said" && entry.role === before?.role) made.classList.add("same");
   made.append(part("who"), " ", part("text"), " ", part("mark"));
   return made;
 }
