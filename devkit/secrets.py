@@ -44,6 +44,8 @@ NEXT = {
     "vapi-api-key": "delete the old key at Vapi: requests carry the new one",
     "vapi-public-key": "delete the old key at Vapi: requests carry the new one",
 }
+# The page gives one of them to every browser, and the other one is worth an account.
+TWINS = {"vapi-public-key": "vapi-api-key", "vapi-api-key": "vapi-public-key"}
 
 
 class Entry(TypedDict):
@@ -203,6 +205,9 @@ def put(
     keep_hours: float | None = None,
 ) -> None:
     """Store `value`. With `add` the values that are valid at `now` stay so, for `keep_hours` if that is given."""
+    twin = TWINS.get(name, "")
+    if twin and any(entry["secret"] == value for entry in _stored(ssm, stack_name, twin)):
+        raise UserError(f"that is what {twin} holds; nothing was stored: every browser is told vapi-public-key")
     entries: list[Entry] = []
     if add:
         entries = [entry for entry in _stored(ssm, stack_name, name) if not _ended(entry, now)]
