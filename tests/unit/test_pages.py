@@ -124,6 +124,16 @@ def test_what_is_missing_is_said_and_no_call_is_offered(
     assert "<strong>switchboard</strong>" in answer["body"]
 
 
+def test_a_stack_that_offers_no_calls_gives_no_key_away(settings: Settings, clock: Clock) -> None:
+    stored = {VAPI_PUBLIC_KEY: KEY, CONNECTION: '{"assistant_id": "connected-1"}'}
+    answer = get(site(settings, clock, stored, web_calls=False), "/")
+
+    assert answer["statusCode"] == 200
+    assert "switched off" in answer["body"]
+    assert development.VAPI_PUBLIC_KEY not in answer["body"]
+    assert "button" not in {tag for tag, _ in Elements(answer["body"]).found}
+
+
 def test_without_ssm_the_page_says_that_it_is_not_available(settings: Settings, clock: Clock) -> None:
     answer = get(site(settings, clock, None, assistant_id="a"), "/")
 
@@ -160,6 +170,24 @@ def test_the_policy_names_the_hosts_that_a_call_needs_and_no_other(ready: Site) 
         "'self'", "https://api.vapi.ai", "https://*.daily.co", "wss://*.daily.co", "https://prod-ks.pluot.blue"
     ]  # fmt: skip
     assert found["script-src"] == ["'self'", "https://c.daily.co", "blob:", "'wasm-unsafe-eval'"]
+
+
+def test_the_page_about_it_gives_the_reason_of_every_source() -> None:
+    rows = re.findall(r"^\| (`.+-src`) \| (.+?) \| (.+) \|$", (ROOT / "docs/web.md").read_text("utf-8"), re.MULTILINE)
+    explained = {
+        (directive, source)
+        for directives, sources, _ in rows
+        for directive in re.findall(r"`(.+?)`", directives)
+        for source in re.findall(r"`(.+?)`", sources)
+    }
+    set_up = {
+        (directive, "VapiApiUrl" if source == "{vapi}" else source)
+        for directive, sources in pages.POLICY.items()
+        for source in sources.split()
+        if source != "'none'"
+    }
+
+    assert explained == set_up
 
 
 def test_the_policy_follows_the_api_of_the_stack(settings: Settings, clock: Clock) -> None:

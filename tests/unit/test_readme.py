@@ -54,6 +54,7 @@ HOW = {
     "switchboard secrets put vapi-webhook": "tests/local/test_readme.py",
     "switchboard secrets put vapi-api-key": "tests/local/test_readme.py",
     "switchboard secrets put twilio-auth-token": "tests/local/test_readme.py",
+    "switchboard secrets put vapi-public-key": "as the ones above",
     "switchboard secrets list": "tests/local/test_readme.py",
     "switchboard secrets rotate vapi-webhook --generate ~/new-secret": "tests/unit/test_devkit_secrets.py",
     "switchboard secrets rotate twilio-auth-token": "tests/unit/test_devkit_secrets.py",
