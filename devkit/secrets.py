@@ -45,6 +45,8 @@ NEXT = {
     "vapi-public-key": "delete the old key at Vapi: requests carry the new one",
     "console": "nothing: tokens of the old value end with it",
 }
+# The page gives one of them to every browser, and the other one is worth an account.
+TWINS = {"vapi-public-key": "vapi-api-key", "vapi-api-key": "vapi-public-key"}
 
 
 class Entry(TypedDict):
@@ -208,6 +210,9 @@ def put(
 
     `new` stores it only where there is nothing yet; SSM's `ParameterAlreadyExists` otherwise.
     """
+    twin = TWINS.get(name, "")
+    if twin and any(entry["secret"] == value for entry in _stored(ssm, stack_name, twin)):
+        raise UserError(f"that is what {twin} holds; nothing was stored: every browser is told vapi-public-key")
     entries: list[Entry] = []
     if add:
         entries = [entry for entry in _stored(ssm, stack_name, name) if not _ended(entry, now)]

@@ -1,5 +1,5 @@
 """Vapi on loopback: the API that a backend calls. `POST /call`, `GET /call/{id}` and each live call's control URL; and
-`POST /call/web`, which a browser calls with the public key.
+`POST /call/web`, which a browser calls with the public key (`devkit.vapi_web_fake`).
 
 It is as strict as the real one (unknown fields, numbers, keys are refused) and can be told to fail. Whoever plays a call
 (`devkit.simulate`) moves it along through the door `/_fake/`: a call begins, its audio arrives, it ends. What Vapi
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from devkit import development
+from devkit import development, vapi_web_fake
 from devkit.loopback import DOOR, Answer, Loopback, Request
 
 ORG_ID = "00000000-0000-4000-8000-00000000000f"
@@ -41,29 +41,6 @@ CALL_FIELDS = frozenset(
         "phoneCallProviderBypassEnabled",
     }
 )
-# Fields of `POST /call/web`: CreateWebCallDTO in api.ts of https://github.com/VapiAI/client-sdk-web, for OpenAPI has no such
-# path.
-WEB_FIELDS = frozenset(
-    {
-        "assistant",
-        "assistantId",
-        "assistantOverrides",
-        "assistantVersion",
-        "roomDeleteOnUserLeaveEnabled",
-        "squad",
-        "squadId",
-        "squadOverrides",
-        "workflow",
-        "workflowId",
-        "workflowOverrides",
-    }
-)
-WEB = "/call/web"
-# The real words are known from reports only.
-WEB_REFUSALS = {
-    "busy": "Over Concurrency Limit. Please upgrade your plan to make more concurrent calls.",
-    "assistant": "Couldn't Get Assistant. It does not exist.",
-}
 CONTROLS = ("mute-assistant", "unmute-assistant", "mute-customer", "unmute-customer", "say-first-message")
 ROLES = ("assistant", "function", "user", "system", "tool")
 FAILURES = ("refuse", "error", "timeout", "lose")
@@ -108,7 +85,9 @@ class VapiFake(Loopback):
         `refuse` (400) and `error` (500) do nothing; `timeout` and `lose` act, but the answer comes too late or never.
         Only a `web` call is refused as `busy`, or for its `assistant`.
         """
-        if how not in {"call": FAILURES, "control": FAILURES, "web": (*FAILURES, *WEB_REFUSALS)}.get(what, ()):
+        if how not in {"call": FAILURES, "control": FAILURES, "web": (*FAILURES, *vapi_web_fake.REFUSALS)}.get(
+            what, ()
+        ):
             raise ValueError(f"cannot fail {what!r} by {how!r}")
         with self.lock:
             self._failures += [(what, how)] * times
@@ -118,9 +97,9 @@ class VapiFake(Loopback):
         try:
             if request.path.startswith(DOOR):
                 return self._door(request)
-            return self._failing(request)._replace(headers=_cors(request))
+            return self._failing(request)._replace(headers=vapi_web_fake.cors(request))
         except Refused as refused:
-            return refused.answer._replace(headers=_cors(request))
+            return refused.answer._replace(headers=vapi_web_fake.cors(request))
 
     def record(self, request: Request, answer: Answer) -> dict[str, Any] | None:
         """Keep the body too, and which call it was about; the key that came with it is not kept."""
@@ -134,7 +113,13 @@ class VapiFake(Loopback):
     def _failing(self, request: Request) -> Answer:
         if request.method == "OPTIONS":
             return Answer(204)
-        what = "control" if _CONTROL_PATH.fullmatch(request.path) else "web" if request.path == WEB else "call"
+        what = (
+            "control"
+            if _CONTROL_PATH.fullmatch(request.path)
+            else "web"
+            if request.path == vapi_web_fake.PATH
+            else "call"
+        )
         how = next((how for waiting, how in self._failures if waiting == what), "")
         if how:
             self._failures.remove((what, how))
@@ -142,15 +127,15 @@ class VapiFake(Loopback):
             raise Refused(400, "Bad Request")
         if how == "error":
             raise Refused(500, "Internal server error")
-        if how in WEB_REFUSALS:
-            raise Refused(400, WEB_REFUSALS[how])
+        if how in vapi_web_fake.REFUSALS:
+            raise Refused(400, vapi_web_fake.REFUSALS[how])
         answer = self._api(request)
         return answer._replace(hold=TIMEOUT if how == "timeout" else 0, lost=how == "lose")
 
     def _api(self, request: Request) -> Answer:
         if match := _CONTROL_PATH.fullmatch(request.path):
             return self._control(request, match.group(1))
-        if request.method == "POST" and request.path == WEB:
+        if request.method == "POST" and request.path == vapi_web_fake.PATH:
             return Answer(201, self._create_web(request))
         if request.bearer != self.api_key:
             raise Refused(
@@ -185,8 +170,8 @@ class VapiFake(Loopback):
             raise Refused(401, "Invalid Key. Hot tip, you may be using the private key instead of the public key.")
         if self.origins and request.headers.get("origin") not in self.origins:
             raise Refused(403, "Origin not allowed for this key.")
-        order = _json(request)
-        if faults := web_faults(order):
+        order = request.json() or {}
+        if faults := vapi_web_fake.faults(order):
             raise Refused(400, faults)
         known = self.calls[self._open("webCall", order)["id"]]
         for name in ("phoneCallProvider", "phoneCallTransport", "roomDeleteOnUserLeaveEnabled"):
@@ -280,16 +265,6 @@ def order_faults(order: dict[str, Any]) -> list[str]:
     return faults + customer_faults(order.get("customer"))
 
 
-def web_faults(order: dict[str, Any]) -> list[str]:
-    """Why `POST /call/web` would be refused; an empty list when it would not."""
-    faults = [f"property {name} should not exist" for name in order if name not in WEB_FIELDS]
-    if not any(order.get(name) for name in ("assistantId", "assistant", "squadId", "squad", "workflowId", "workflow")):
-        faults.append("one of assistantId, assistant, squadId, squad, workflowId, workflow must be given")
-    if not isinstance(order.get("roomDeleteOnUserLeaveEnabled", True), bool):
-        faults.append("roomDeleteOnUserLeaveEnabled must be a boolean value")
-    return faults
-
-
 def customer_faults(customer: Any) -> list[str]:
     """Why a customer would be refused: the number must be E.164 unless the check is switched off."""
     if not isinstance(customer, dict) or not isinstance(customer.get("number"), str):
@@ -353,17 +328,6 @@ def demands_public_key(call: dict[str, Any]) -> bool:
     holders = (call.get("assistantOverrides"), call.get("assistant"))
     plans = [holder["monitorPlan"] for holder in holders if isinstance(holder, dict) and "monitorPlan" in holder]
     return bool(plans and plans[0].get("controlAuthenticationEnabled"))
-
-
-def _cors(request: Request) -> dict[str, str]:
-    """What lets a page of another origin read the answer; a browser asks before it sends a key."""
-    if "origin" not in request.headers:
-        return {}
-    return {
-        "access-control-allow-origin": "*",
-        "access-control-allow-headers": "authorization, content-type",
-        "access-control-allow-methods": "GET, POST",
-    }
 
 
 def _json(request: Request) -> dict[str, Any]:

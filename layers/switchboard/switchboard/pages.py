@@ -22,8 +22,8 @@ from switchboard.telemetry import warn
 
 ASSETS = "/assets/"
 SHELL = "index.html"
-# What stands in the shell: the conversation, what is still to be done, or that nobody knows.
-TALK, UNREADY, UNAVAILABLE = PARTS = ("talk.html", "unready.html", "unavailable.html")
+# What stands in the shell: the call, what is still to be done, that no call is offered, or that nobody knows.
+TALK, UNREADY, OFF, UNAVAILABLE = PARTS = ("talk.html", "unready.html", "off.html", "unavailable.html")
 TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -97,6 +97,8 @@ def respond(site: Site, event: Mapping[str, Any]) -> dict[str, Any]:
 
 def page(site: Site) -> dict[str, Any]:
     """The page; where something is missing it says what, and offers no call."""
+    if not site.settings.web_calls:
+        return _page(site, 200, site.parts[OFF].substitute())
     try:
         key = site.secrets.first(VAPI_PUBLIC_KEY)
         assistant = connection.read(site.settings, site.secrets).assistant_id
