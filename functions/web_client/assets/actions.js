@@ -16,7 +16,7 @@ export function actions(watch) {
   const text = make("input", { id: "say-text", class: "field", maxlength: MOST, autocomplete: "off", required: true });
   const people = make("select", { id: "transfer-person", class: "field" });
   const summary = make("input", { id: "transfer-summary", class: "field", maxlength: SUMMARY, autocomplete: "off" });
-  const summaryField = field(summary, "What the person hears first (optional)");
+  const summaryField = field(summary, "Summary for them (optional)");
   const forms = {
     say: form("say", "Say", [field(text, "Have the assistant say")], () => ({
       title: "Have the assistant say this?",
