@@ -71,6 +71,13 @@ setup: ## install what the other targets need, below .venv and .local
 checks:
 	@devkit/setup checks
 
+# The SDK that the page uses, as it is committed: needs npm, which nothing else here does.
+.PHONY: web
+web: WEB := functions/web_client/assets
+web:
+	@mkdir -p .local/web && cp devkit/web/* devkit/web/.npmrc .local/web/
+	cd .local/web && npm ci && node build.js $(abspath $(WEB))
+
 LOCK := uv pip compile --quiet --universal --python python3.13 --python-version 3.13 --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock'
 

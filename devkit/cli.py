@@ -17,6 +17,8 @@ COMMANDS = {
     "simulate": ("devkit.simulate", "play a call from a YAML script against the running stack"),
     "call": ("devkit.story", "tell the story of one call from the table"),
     "status": ("devkit.status", "tell how many calls are under way, and who waits"),
+    "console": ("devkit.console", "give a person the address of the live console for a while"),
+    "audit": ("devkit.audit", "list what people did to live calls on a day"),
     "dial": ("devkit.dial", "have the assistant call somebody"),
     "dlq": ("devkit.deadletters", "show what was given up, and send it back"),
     "curl": ("devkit.curl", "print a signed webhook request for the running stack"),

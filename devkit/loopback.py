@@ -9,6 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -61,7 +62,7 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What goes back: JSON, or text of another type.
+    """What goes back: JSON, or text or bytes of another type.
 
     `hold` is a time in seconds before it does; a lost answer closes the connection instead.
     """
@@ -71,6 +72,7 @@ class Answer(NamedTuple):
     hold: float = 0
     lost: bool = False
     content_type: str = JSON
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class Loopback(ABC):
@@ -169,6 +171,9 @@ def _handler(owner: Loopback) -> type[BaseHTTPRequestHandler]:
         def do_PATCH(self) -> None:
             self._serve()
 
+        def do_OPTIONS(self) -> None:
+            self._serve()
+
         def log_message(self, format: str, *args: Any) -> None:
             """The records are the log."""
 
@@ -199,6 +204,8 @@ def _handler(owner: Loopback) -> type[BaseHTTPRequestHandler]:
             self.send_response(answer.status)
             self.send_header("content-type", answer.content_type)
             self.send_header("content-length", str(len(body)))
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 
@@ -208,5 +215,7 @@ def _handler(owner: Loopback) -> type[BaseHTTPRequestHandler]:
 def _encoded(answer: Answer) -> bytes:
     if answer.body is None:
         return b""
+    if isinstance(answer.body, bytes):
+        return answer.body
     text: str = json.dumps(answer.body) if answer.content_type == JSON else answer.body
     return text.encode()

@@ -9,7 +9,7 @@ from devkit.diagnosis import Diagnosis, Mistake
 
 _CAPTURE = "give `switchboard doctor` a captured request to learn which mistake it is"
 
-# Every code that the package can raise. What Twilio's requests mean by one is below, where it is something else.
+# Every code that the signed doors can raise. What Twilio's requests mean by one is below, where it is something else.
 REASONS = {
     "signature_missing": Mistake(
         "the signature's header is missing or empty",

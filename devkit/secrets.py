@@ -24,7 +24,7 @@ from devkit.errors import UserError
 from devkit.target import Target
 
 SAM_FILE = "samconfig.toml"
-NAMES = ("vapi-webhook", "vapi-api-key", "vapi-public-key", "twilio-auth-token", "twilio-api-secret")
+NAMES = ("vapi-webhook", "vapi-api-key", "vapi-public-key", "twilio-auth-token", "twilio-api-secret", "console")
 MAX_PARAMETER = 4096  # characters, of a standard parameter
 KEEP_HOURS = 24.0
 MIN_KEEP_HOURS = 1.0  # functions may not know of the new value for 5 minutes, and people take longer
@@ -43,7 +43,10 @@ NEXT = {
     "twilio-api-secret": "deploy with the new key's SID as TwilioApiKeySid, and delete the old key at Twilio",
     "vapi-api-key": "delete the old key at Vapi: requests carry the new one",
     "vapi-public-key": "delete the old key at Vapi: requests carry the new one",
+    "console": "nothing: tokens of the old value end with it",
 }
+# The page gives one of them to every browser, and the other one is worth an account.
+TWINS = {"vapi-public-key": "vapi-api-key", "vapi-api-key": "vapi-public-key"}
 
 
 class Entry(TypedDict):
@@ -201,8 +204,15 @@ def put(
     now: datetime,
     add: bool = False,
     keep_hours: float | None = None,
+    new: bool = False,
 ) -> None:
-    """Store `value`. With `add` the values that are valid at `now` stay so, for `keep_hours` if that is given."""
+    """Store `value`. With `add` the values that are valid at `now` stay so, for `keep_hours` if that is given.
+
+    `new` stores it only where there is nothing yet; SSM's `ParameterAlreadyExists` otherwise.
+    """
+    twin = TWINS.get(name, "")
+    if twin and any(entry["secret"] == value for entry in _stored(ssm, stack_name, twin)):
+        raise UserError(f"that is what {twin} holds; nothing was stored: every browser is told vapi-public-key")
     entries: list[Entry] = []
     if add:
         entries = [entry for entry in _stored(ssm, stack_name, name) if not _ended(entry, now)]
@@ -210,7 +220,13 @@ def put(
             end = round(now.timestamp() + keep_hours * 3600)
             entries = [{**entry, "not_after": min(end, entry.get("not_after", end))} for entry in entries]
     entries.append({"id": f"{now:%Y%m%dT%H%M%SZ}-{randomness.token_hex(2)}", "secret": value})
-    _write(ssm, path(stack_name, name), entries)
+    _write(ssm, path(stack_name, name), entries, new=new)
+
+
+def newest(ssm: Any, stack_name: str, name: str, now: datetime) -> str:
+    """The newest value that is valid at `now`, '' where there is none."""
+    valid = [entry["secret"] for entry in _stored(ssm, stack_name, name) if not _ended(entry, now)]
+    return valid[-1] if valid else ""
 
 
 def rotate(ssm: Any, stack_name: str, name: str, value: str, *, keep_hours: float, now: datetime) -> str:
@@ -248,11 +264,11 @@ def store_development(ssm: Any) -> None:
         _write(ssm, path(development.STACK_NAME, name), [{"id": "development", "secret": value}])
 
 
-def _write(ssm: Any, parameter: str, entries: list[Entry]) -> None:
+def _write(ssm: Any, parameter: str, entries: list[Entry], *, new: bool = False) -> None:
     text = json.dumps(entries, separators=(",", ":"))
     if len(text) > MAX_PARAMETER:
         raise UserError(f"too much for one parameter ({len(text)} of {MAX_PARAMETER} characters): put it without --add")
-    ssm.put_parameter(Name=parameter, Value=text, Type="SecureString", Overwrite=True)
+    ssm.put_parameter(Name=parameter, Value=text, Type="SecureString", Overwrite=not new)
 
 
 def _stored(ssm: Any, stack_name: str, name: str) -> list[Entry]:

@@ -27,6 +27,7 @@ def summary(stack: Stack) -> str:
     base = f"http://{facts['host']}"
     secrets = "\n".join(f"  {name:<18} {value}" for name, value in development.SECRETS.items())
     return f"""
+web page         {base}/
 Vapi webhook     {base}/webhook/vapi
 Twilio voice     {base}/voice/inbound
 Twilio status    {base}/voice/status

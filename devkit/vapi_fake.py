@@ -1,4 +1,5 @@
-"""Vapi on loopback: the API that a backend calls. `POST /call`, `GET /call/{id}` and each live call's control URL.
+"""Vapi on loopback: the API that a backend calls. `POST /call`, `GET /call/{id}` and each live call's control URL; and
+`POST /call/web`, which a browser calls with the public key (`devkit.vapi_web_fake`).
 
 It is as strict as the real one (unknown fields, numbers, keys are refused) and can be told to fail. Whoever plays a call
 (`devkit.simulate`) moves it along through the door `/_fake/`: a call begins, its audio arrives, it ends. What Vapi
@@ -7,11 +8,11 @@ sends to a backend is in `devkit.server_messages`.
 
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from devkit import development
+from devkit import development, vapi_web_fake
 from devkit.loopback import DOOR, Answer, Loopback, Request
 
 ORG_ID = "00000000-0000-4000-8000-00000000000f"
@@ -66,22 +67,27 @@ class VapiFake(Loopback):
         *,
         api_key: str = development.VAPI_API_KEY,
         public_key: str = development.VAPI_PUBLIC_KEY,
+        origins: Sequence[str] = (),
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         super().__init__(port)
         self.api_key = api_key
         self.public_key = public_key
+        self.origins = origins  # where the public key may be used; empty is everywhere
         self.new_id = new_id
         self.calls: dict[str, dict[str, Any]] = {}
         self._streams: dict[str, str] = {}
         self._failures: list[tuple[str, str]] = []
 
     def fail(self, what: str, how: str, times: int = 1) -> None:
-        """Let the next `call` or `control` requests fail.
+        """Let the next `call`, `control` or `web` requests fail.
 
         `refuse` (400) and `error` (500) do nothing; `timeout` and `lose` act, but the answer comes too late or never.
+        Only a `web` call is refused as `busy`, or for its `assistant`.
         """
-        if what not in ("call", "control") or how not in FAILURES:
+        if how not in {"call": FAILURES, "control": FAILURES, "web": (*FAILURES, *vapi_web_fake.REFUSALS)}.get(
+            what, ()
+        ):
             raise ValueError(f"cannot fail {what!r} by {how!r}")
         with self.lock:
             self._failures += [(what, how)] * times
@@ -91,21 +97,29 @@ class VapiFake(Loopback):
         try:
             if request.path.startswith(DOOR):
                 return self._door(request)
-            return self._failing(request)
+            return self._failing(request)._replace(headers=vapi_web_fake.cors(request))
         except Refused as refused:
-            return refused.answer
+            return refused.answer._replace(headers=vapi_web_fake.cors(request))
 
     def record(self, request: Request, answer: Answer) -> dict[str, Any] | None:
         """Keep the body too, and which call it was about; the key that came with it is not kept."""
         entry = super().record(request, answer)
-        if entry is None:
+        if entry is None or request.method == "OPTIONS":
             return None
         made = answer.body.get("id") if isinstance(answer.body, dict) else None
         at_control = _CONTROL_PATH.fullmatch(request.path)
         return entry | {"call": at_control.group(1) if at_control else made, "body": request.json()}
 
     def _failing(self, request: Request) -> Answer:
-        what = "control" if _CONTROL_PATH.fullmatch(request.path) else "call"
+        if request.method == "OPTIONS":
+            return Answer(204)
+        what = (
+            "control"
+            if _CONTROL_PATH.fullmatch(request.path)
+            else "web"
+            if request.path == vapi_web_fake.PATH
+            else "call"
+        )
         how = next((how for waiting, how in self._failures if waiting == what), "")
         if how:
             self._failures.remove((what, how))
@@ -113,12 +127,16 @@ class VapiFake(Loopback):
             raise Refused(400, "Bad Request")
         if how == "error":
             raise Refused(500, "Internal server error")
+        if how in vapi_web_fake.REFUSALS:
+            raise Refused(400, vapi_web_fake.REFUSALS[how])
         answer = self._api(request)
         return answer._replace(hold=TIMEOUT if how == "timeout" else 0, lost=how == "lose")
 
     def _api(self, request: Request) -> Answer:
         if match := _CONTROL_PATH.fullmatch(request.path):
             return self._control(request, match.group(1))
+        if request.method == "POST" and request.path == vapi_web_fake.PATH:
+            return Answer(201, self._create_web(request))
         if request.bearer != self.api_key:
             raise Refused(
                 401, "Invalid Key. Hot tip, you may be using the public key instead of the private key, or vice versa."
@@ -145,6 +163,21 @@ class VapiFake(Loopback):
                 "twiml": f'<Response><Connect><Stream url="{stream}"/></Connect></Response>'
             }
         return answer
+
+    def _create_web(self, request: Request) -> dict[str, Any]:
+        """Make a call for a browser, which finds its room under `webCallUrl`."""
+        if request.bearer != self.public_key:
+            raise Refused(401, "Invalid Key. Hot tip, you may be using the private key instead of the public key.")
+        if self.origins and request.headers.get("origin") not in self.origins:
+            raise Refused(403, "Origin not allowed for this key.")
+        order = request.json() or {}
+        if faults := vapi_web_fake.faults(order):
+            raise Refused(400, faults)
+        known = self.calls[self._open("webCall", order)["id"]]
+        for name in ("phoneCallProvider", "phoneCallTransport", "roomDeleteOnUserLeaveEnabled"):
+            known.pop(name, None)
+        url = f"https://vapi.daily.co/{known['id']}"
+        return dict(self._change(known, {"webCallUrl": url, "transport": {"provider": "daily", "callUrl": url}}))
 
     def _open(self, kind: str, order: dict[str, Any]) -> dict[str, Any]:
         call_id, now = self.new_id(), _now()

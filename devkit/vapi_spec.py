@@ -40,6 +40,12 @@ ROOTS = (
     "VapiPhoneNumber",
     "CreateCustomCredentialDTO",
     "CustomCredential",
+    # What a browser is told during a call.
+    "ClientMessageSpeechUpdate",
+    "ClientMessageToolCalls",
+    "ClientMessageToolCallsResult",
+    "ClientMessageTranscript",
+    "ClientMessageUserInterrupted",
 )
 # Large, and reached only through fields that this project never sends: kept as "any object".
 OPAQUE = re.compile(r"(Create)?(Squad|Workflow)(DTO|UserEditable)?$|WorkflowOverrides$|Chat$|Session$")

@@ -38,6 +38,7 @@ ENVIRONMENT: Mapping[str, str] = MappingProxyType(
         "MAX_CALL_MINUTES": "30",
         "CALLER_HOURLY_CALLS": "20",
         "DAILY_CALLS": "1000",
+        "WEB_CALLS": "true",
         "POWERTOOLS_SERVICE_NAME": "switchboard",
         "POWERTOOLS_METRICS_NAMESPACE": "Switchboard",
         "APOLOGY": "We are sorry, we cannot take your call right now.",

@@ -331,7 +331,11 @@ class Memory(Store):
         """Items of a partition, in the order of their sort keys."""
         if not prefix:
             raise ValueError("DynamoDB takes no empty prefix")
-        keys = sorted((key for key in self.table if key.pk == pk and key.sk.startswith(prefix)), key=_bytes)
+        return [item for item in self.partition(pk) if item["sk"].startswith(prefix)]
+
+    def partition(self, pk: str) -> list[Item]:
+        """A whole partition, in the order of its sort keys."""
+        keys = sorted((key for key in self.table if key.pk == pk), key=_bytes)
         return [stored(self.table[key]) for key in keys]
 
     def due(self, shard: str, now: int) -> list[Key]:

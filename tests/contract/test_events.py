@@ -31,7 +31,9 @@ FUNCTIONS = {
     "twilio_callbacks": "TwilioCallbacksFunction",
     "voice_fallback": "VoiceFallbackFunction",
     "health": "HealthFunction",
+    "console": "ConsoleFunction",
     "outbound": "OutboundFunction",
+    "web_client": "WebClientFunction",
     "sweeper": "SweeperFunction",
     f"{development.STACK_NAME}-live": "LiveToolWorkerFunction",
     f"{development.STACK_NAME}-after-call": "AfterCallToolWorkerFunction",
@@ -187,7 +189,7 @@ def shown(answer: dict[str, Any]) -> str:
 def test_each_event_is_answered_as_the_readme_says(name: str, backend: Backend) -> None:
     said = shown(backend.invoke(name))
 
-    assert re.fullmatch(".*".join(map(re.escape, DOCUMENTED[name].split("…"))), said), said
+    assert re.fullmatch(".*".join(map(re.escape, DOCUMENTED[name].split("…"))), said, re.DOTALL), said
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -26,6 +26,8 @@ EVENT = {
     "LiveToolWorkerFunction": "tool_worker/background_tool.json",
     "AfterCallToolWorkerFunction": "tool_worker/after_call_batch.json",
     "HealthFunction": "health/get.json",
+    "ConsoleFunction": "console/calls.json",
+    "WebClientFunction": "web_client/page.json",
     "SweeperFunction": "sweeper/minute.json",
 }
 DEAD = {"AWS_API_URL": NOWHERE, "VAPI_API_URL": NOWHERE, "TWILIO_API_URL": NOWHERE}
@@ -100,7 +102,10 @@ def test_a_package_that_is_not_in_the_artefact_is_named(tmp_path: Path) -> None:
     assert answer["errorMessage"] == "Unable to import module 'app': No module named 'agent'"
 
 
-BROUGHT = {"TwilioCallbacksFunction": {"tune.wav"}}  # what waiting sounds like
+BROUGHT = {
+    "TwilioCallbacksFunction": {"tune.wav"},  # what waiting sounds like
+    "WebClientFunction": {"assets"},  # the page
+}
 
 
 def test_the_functions_bring_no_more_than_their_code() -> None:

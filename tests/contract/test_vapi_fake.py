@@ -360,3 +360,70 @@ def test_a_body_beyond_all_measure_is_refused(vapi: VapiFake) -> None:
 
     assert connection.getresponse().status == 413
     connection.close()
+
+
+# What a browser asks
+
+WEB: dict[str, Any] = {"assistantId": development.ASSISTANT_ID, "roomDeleteOnUserLeaveEnabled": False}
+PAGE = {"authorization": f"Bearer {development.VAPI_PUBLIC_KEY}", "origin": "https://page.example.com"}
+
+
+def ask(vapi: VapiFake, headers: dict[str, str] = PAGE, **changes: Any) -> httpx.Response:
+    return httpx.post(vapi.url + "/call/web", json=WEB | changes, headers=headers)
+
+
+def test_a_browser_is_given_a_call_with_a_room(vapi: VapiFake, spec: Spec) -> None:
+    answer = ask(vapi)
+    call = answer.json()
+
+    assert answer.status_code == 201
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert call["webCallUrl"] == call["transport"]["callUrl"] == f"https://vapi.daily.co/{call['id']}"
+    # Vapi answers with webCallUrl, as its own SDK reads it, and does not list it.
+    assert spec.closed().faults("Call", {name: value for name, value in call.items() if name != "webCallUrl"}) == []
+    assert vapi.requests[-1]["body"] == WEB
+
+
+def test_a_browser_may_ask_from_another_origin_with_a_key(vapi: VapiFake) -> None:
+    answer = httpx.options(
+        vapi.url + "/call/web", headers={"origin": "https://page.example.com", "access-control-request-method": "POST"}
+    )
+
+    assert answer.status_code == 204
+    assert "authorization" in answer.headers["access-control-allow-headers"]
+    assert vapi.requests == []
+
+
+@pytest.mark.parametrize("key", [development.VAPI_API_KEY, "another"])
+def test_a_browser_needs_the_public_key(vapi: VapiFake, key: str) -> None:
+    answer = ask(vapi, PAGE | {"authorization": f"Bearer {key}"})
+
+    assert answer.status_code == 401
+    assert answer.headers["access-control-allow-origin"] == "*"  # or the page could not read why
+
+
+def test_the_public_key_may_be_held_to_an_origin(vapi: VapiFake) -> None:
+    vapi.origins = ["https://page.example.com"]
+
+    assert ask(vapi).status_code == 201
+    assert ask(vapi, PAGE | {"origin": "https://other.example.com"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "changes", [{"phoneNumberId": "x"}, {"assistantId": ""}, {"roomDeleteOnUserLeaveEnabled": "no"}]
+)
+def test_an_order_of_a_browser_that_is_not_one_is_refused(vapi: VapiFake, changes: dict[str, Any]) -> None:
+    assert ask(vapi, **changes).status_code == 400
+
+
+@pytest.mark.parametrize("how", ["refuse", "error", "busy", "assistant"])
+def test_a_call_of_a_browser_can_be_told_to_fail_once(vapi: VapiFake, how: str) -> None:
+    vapi.fail("web", how)
+
+    assert ask(vapi).status_code == (500 if how == "error" else 400)
+    assert ask(vapi).status_code == 201
+
+
+def test_only_a_browser_is_refused_as_busy(vapi: VapiFake) -> None:
+    with pytest.raises(ValueError, match="cannot fail"):
+        vapi.fail("call", "busy")

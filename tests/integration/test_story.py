@@ -6,8 +6,8 @@ import pytest
 
 from devkit import story
 from devkit.errors import UserError
-from devkit.story import Story
 from switchboard import legs, toolcalls
+from switchboard.story import Story
 from tests.integration.conftest import CALL, CALL_SID, CALLER, House
 from tests.integration.test_worker import ask, row, say
 

@@ -31,6 +31,8 @@ SESSION = "tests/integration/test_session.py"
 LOST = "tests/integration/test_lost_answers.py"
 SIGNATURES = "tests/unit/test_signatures.py"
 STORE = "tests/unit/test_store.py"
+TOKENS = "tests/unit/test_tokens.py"
+CONSOLE = "tests/integration/test_console.py"
 
 
 class Mutant(NamedTuple):
@@ -539,6 +541,123 @@ MUTANTS = (
         "usable = [secret for secret in secrets if secret.value]",
         "usable = list(secrets)",
         (f"{SIGNATURES}::test_without_a_secret_everything_is_refused",),
+    ),
+    # The console.
+    Mutant(
+        "a token of any secret",
+        "tokens.py",
+        "    if not any(matches):\n",
+        "    if not matches:\n",
+        (f"{TOKENS}::test_every_flipped_bit_is_noticed",),
+        daily=True,
+    ),
+    Mutant(
+        "a token that never ends",
+        "tokens.py",
+        "    if not now < token.exp <= now + MAX_SECONDS:\n",
+        "    if not token.exp <= now + MAX_SECONDS:\n",
+        (f"{TOKENS}::test_a_token_counts_until_its_time_and_no_time_is_further_than_twelve_hours",),
+    ),
+    Mutant(
+        "a token that ends when it likes",
+        "tokens.py",
+        "    if not now < token.exp <= now + MAX_SECONDS:\n",
+        "    if not now < token.exp:\n",
+        (f"{TOKENS}::test_a_token_counts_until_its_time_and_no_time_is_further_than_twelve_hours",),
+    ),
+    Mutant(
+        "a secret that can be guessed",
+        "tokens.py",
+        " if len(secret.value) >= MIN_SECRET]",
+        "]",
+        (f"{TOKENS}::test_a_secret_that_could_be_guessed_signs_nothing_and_verifies_nothing",),
+    ),
+    Mutant(
+        "audit overwrites",
+        "audit.py",
+        'Put(item, "attribute_not_exists(#pk)")',
+        "Put(item)",
+        (f"{CONSOLE}::test_words_are_said_once_and_leave_a_row_without_them",),
+        daily=True,
+    ),
+    Mutant(
+        "an id for any request",
+        "interventions.py",
+        "audit.outcome(stored) if audit.same(stored, order.entry) else None",
+        "audit.outcome(stored)",
+        (f"{CONSOLE}::test_an_id_stands_for_one_request_only",),
+    ),
+    Mutant(
+        "say it to nobody",
+        "interventions.py",
+        "if session is None or session.ended:",
+        "if session is None:",
+        (f"{CONSOLE}::test_an_ended_call_is_left_alone_and_the_attempt_is_written_down",),
+    ),
+    Mutant(
+        "vapi calls anybody",
+        "interventions.py",
+        'E164.fullmatch(operator.switch.people.get(order.person, ""))',
+        "operator.switch.people",
+        (f"{CONSOLE}::test_a_leg_that_is_vapis_is_moved_by_vapi",),
+    ),
+    Mutant(
+        "move a leg that was given away",
+        "interventions.py",
+        " and operator.settings.way != REDIRECT\n",
+        "\n",
+        (f"{CONSOLE}::test_a_leg_that_is_vapis_is_moved_by_vapi",),
+    ),
+    Mutant(
+        "another transfer passes for this one",
+        "interventions.py",
+        "    if moved.asked_by != asked_by:\n        return Outcome(REFUSED, UNDER_WAY)\n",
+        "",
+        (f"{CONSOLE}::test_a_transfer_asked_for_twice_is_one",),
+    ),
+    Mutant(
+        "rebound",
+        "console.py",
+        '    if local and not _LOCAL_HOST.fullmatch(host):\n        raise MessageRefused(403, "host")\n',
+        "",
+        (f"{CONSOLE}::test_a_name_of_somebody_else_that_leads_to_this_machine_is_refused",),
+        daily=True,
+    ),
+    Mutant(
+        "any origin",
+        "console.py",
+        '    if origin not in own:\n        raise MessageRefused(403, "origin")\n',
+        "",
+        (f"{CONSOLE}::test_a_page_on_this_machine_that_is_not_this_stacks_is_refused",),
+        daily=True,
+    ),
+    Mutant(
+        "a form acts",
+        "console.py",
+        '        raise MessageRefused(400, "content_type")\n',
+        "        pass\n",
+        (f"{CONSOLE}::test_a_form_of_another_page_cannot_act",),
+    ),
+    Mutant(
+        "watching is acting",
+        "console.py",
+        '    if ACT not in visit.token.scopes:\n        raise MessageRefused(403, "scope")\n',
+        "",
+        (f"{CONSOLE}::test_a_token_that_may_only_watch_does_nothing",),
+    ),
+    Mutant(
+        "words for everybody",
+        "console.py",
+        "reveal=WORDS in visit.token.scopes)",
+        "reveal=True)",
+        (f"{CONSOLE}::test_words_are_shown_to_tokens_for_words_only_and_the_number_to_nobody",),
+    ),
+    Mutant(
+        "a request of long ago",
+        "console.py",
+        '    if not audit.is_current(given["id"], visit.now):\n        raise MessageRefused(400, "clock")\n',
+        "",
+        (f"{CONSOLE}::test_a_request_that_is_none_is_refused_before_anything_is_written",),
     ),
 )
 

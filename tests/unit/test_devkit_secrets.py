@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +280,30 @@ def test_keeping_hours_without_add_is_refused_before_anything_is_asked(
     assert "--add" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [("vapi-api-key", "vapi-public-key"), ("vapi-public-key", "vapi-api-key")]
+)
+@pytest.mark.parametrize("store", [secrets.put, partial(secrets.rotate, keep_hours=24)])
+def test_the_private_key_is_never_stored_as_the_public_one(ssm: Any, first: str, second: str, store: Any) -> None:
+    secrets.put(ssm, "switchboard", first, VALUE, now=NOW)
+
+    with pytest.raises(UserError, match=f"that is what {first} holds; nothing was stored") as refused:
+        store(ssm, "switchboard", second, VALUE, now=NOW)
+
+    assert VALUE not in str(refused.value)
+    assert [line.split()[1:] for line in secrets.listing(ssm, "switchboard", now=NOW) if line.startswith(second)] == [
+        ["not", "set"]
+    ]
+
+
+def test_two_keys_that_differ_are_stored_side_by_side(ssm: Any) -> None:
+    for name in ("vapi-api-key", "vapi-public-key"):
+        secrets.put(ssm, "switchboard", name, f"{VALUE}-{name}", now=NOW)
+
+    read = Secrets("/switchboard/switchboard", ["vapi-api-key", "vapi-public-key"], ssm)
+    assert read.first("vapi-public-key") == f"{VALUE}-vapi-public-key"
+
+
 def test_every_development_secret_is_stored_under_a_known_name(ssm: Any) -> None:
     secrets.store_development(ssm)
 
@@ -287,7 +312,7 @@ def test_every_development_secret_is_stored_under_a_known_name(ssm: Any) -> None
 
 
 def test_every_secret_that_a_function_reads_can_be_stored() -> None:
-    read = {value for name, value in vars(names).items() if name.startswith(("VAPI_", "TWILIO_"))}
+    read = {value for name, value in vars(names).items() if name.startswith(("VAPI_", "TWILIO_", "CONSOLE"))}
 
     assert set(secrets.NAMES) == read == set(secrets.NEXT)
 

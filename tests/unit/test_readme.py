@@ -54,6 +54,7 @@ HOW = {
     "switchboard secrets put vapi-webhook": "tests/local/test_readme.py",
     "switchboard secrets put vapi-api-key": "tests/local/test_readme.py",
     "switchboard secrets put twilio-auth-token": "tests/local/test_readme.py",
+    "switchboard secrets put vapi-public-key": "as the ones above",
     "switchboard secrets list": "tests/local/test_readme.py",
     "switchboard secrets rotate vapi-webhook --generate ~/new-secret": "tests/unit/test_devkit_secrets.py",
     "switchboard secrets rotate twilio-auth-token": "tests/unit/test_devkit_secrets.py",
@@ -63,6 +64,9 @@ HOW = {
     "switchboard call CA00000000000000000000000000000000 --json": "tests/integration/test_story.py; the id is made up",
     "python -m tests.benchmarks.front_door": "tests/unit/test_benchmarks.py",
     "python -m tests.benchmarks.inbound": "tests/unit/test_benchmarks.py",
+    "switchboard console": "tests/unit/test_devkit_console.py",
+    "switchboard console --minutes 240 --words": "tests/unit/test_devkit_console.py",
+    "switchboard audit --day 2026-03-31": "tests/unit/test_devkit_console.py",
     "switchboard dlq list": "tests/integration/test_dlq.py",
     "switchboard dlq redrive --lane live": "tests/integration/test_dlq.py",
     "switchboard invoke VapiWebhookFunction events/vapi_webhook/tool_call.json -n events/env.json": (

@@ -2,8 +2,9 @@
 
 import ast
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -13,17 +14,24 @@ from moto import mock_aws
 from devkit import refusals
 from devkit.refusals import DOORS, PHONE_REASONS, REASONS, Refusal, newest
 from switchboard import errors
+from switchboard.console import SENTENCES
 from tests.markdown import ROOT
 
 NOW = 1_800_000_000.0
 PACKAGE = ROOT / "layers/switchboard/switchboard"
+PAGE = ("console.py", "tokens.py")  # who is refused there reads why at once: tests/integration/test_console.py
 RAISED = {"SignatureRefused": 0, "MessageRefused": 1, "Refused": 1}  # where the reason is among the arguments
 
 
 def reasons() -> set[str]:
-    """Every reason code in the package's source."""
+    """Every reason code of the signed doors in the package's source."""
+    return codes(path for path in PACKAGE.glob("*.py") if path.name not in PAGE)
+
+
+def codes(paths: Iterable[Path]) -> set[str]:
+    """Every reason code in these files."""
     found: set[str] = set()
-    for path in PACKAGE.glob("*.py"):
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
                 name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
@@ -44,6 +52,20 @@ def test_every_reason_of_the_package_has_words_and_no_other_does() -> None:
     assert reasons() == REASONS.keys()
     assert reasons() == PHONE_REASONS.keys()
     assert {"signature_mismatch", "body_not_utf8", "org_not_allowed"} <= REASONS.keys()
+
+
+def test_whoever_is_refused_at_the_console_reads_why() -> None:
+    # Each has a sentence of its own, or the one of its status says enough.
+    plain = {"path", "body", "content_type", "body_too_large", "summary", "token_malformed", "no_secret"}
+    plain |= {"signature_mismatch"}
+
+    assert codes(PACKAGE / name for name in PAGE) == plain | (SENTENCES.keys() - set(OUTCOMES))
+
+
+# What comes of an action is no refusal of the request.
+OUTCOMES = (
+    *("call_ended", "no_control_url", "no_phone", "no_such_person", "not_moved", "transfer_under_way", "unavailable"),
+)
 
 
 def test_nothing_else_is_a_refusal() -> None:

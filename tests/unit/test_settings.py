@@ -61,6 +61,7 @@ def test_the_templates_defaults_are_read_into_types() -> None:
         outbound_prefixes="",
         quiet_hours="",
         twilio_api_key="",
+        web_calls=True,
     )
 
 
@@ -95,6 +96,7 @@ REQUIRED = (
     "MAX_CALL_MINUTES",
     "CALLER_HOURLY_CALLS",
     "DAILY_CALLS",
+    "WEB_CALLS",
     "APOLOGY",
 )
 
@@ -127,7 +129,7 @@ def test_numbers_are_whole_and_not_negative(name: str) -> None:
     assert read(**{name: "0"}) is not None
 
 
-@pytest.mark.parametrize("name", ["CONTROL_AUTHENTICATION", "STORE_TRANSCRIPTS"])
+@pytest.mark.parametrize("name", ["CONTROL_AUTHENTICATION", "STORE_TRANSCRIPTS", "WEB_CALLS"])
 def test_a_flag_is_true_or_false_and_nothing_that_looks_like_it(name: str) -> None:
     assert getattr(read(**{name: "true"}), name.lower()) is True
     assert getattr(read(**{name: "false"}), name.lower()) is False

@@ -3,7 +3,7 @@
 from typing import Any
 
 from devkit import story
-from devkit.story import tell
+from switchboard.story import tell
 
 ROW: dict[str, Any] = {
     "pk": "CALL#c1",

@@ -41,8 +41,14 @@ ROUTES = {
     },
     "GET /voice/tune": "TwilioCallbacksFunction",
     "GET /health": "HealthFunction",
+    "GET /console/calls": "ConsoleFunction",
+    "GET /console/calls/{call_id}": "ConsoleFunction",
+    **{f"POST /console/calls/{{call_id}}/{action}": "ConsoleFunction" for action in ("say", "transfer", "end")},
+    "GET /": "WebClientFunction",
+    "GET /assets/{name}": "WebClientFunction",
 }
 BARE = ("VoiceFallbackFunction", "HealthFunction")  # no layer, and no permission but to log
+AGENTLESS = ("WebClientFunction",)  # an agent that cannot be imported takes nobody's page away
 
 # SAM's translator pins another pydantic than ours, so it runs where the emulator has it; it wants code in S3.
 EXPAND = """
@@ -181,10 +187,11 @@ def test_old_versions_of_layers_are_not_kept() -> None:
 
 def test_each_architecture_has_its_own_dependencies() -> None:
     chosen = [{"Fn::If": ["Arm64", {"Ref": "DependenciesArm64Layer"}, {"Ref": "DependenciesX86Layer"}]}]
-    own = [{"Ref": "SwitchboardLayer"}, {"Ref": "AgentLayer"}]
+    machinery, agent = {"Ref": "SwitchboardLayer"}, {"Ref": "AgentLayer"}
 
     assert {name: function.get("Layers") for name, function in FUNCTIONS.items()} == {
-        name: None if name in BARE else chosen + own for name in FUNCTIONS
+        name: None if name in BARE else [*chosen, machinery, *([] if name in AGENTLESS else [agent])]
+        for name in FUNCTIONS
     }
     assert GLOBALS["Architectures"] == [{"Ref": "Architecture"}]
     for architecture, layer, condition in (
@@ -488,6 +495,7 @@ def test_the_outputs_are_what_a_person_must_paste() -> None:
         "VoiceUrl": {"Fn::Sub": f"{base}/voice/inbound"},
         "VoiceStatusUrl": {"Fn::Sub": f"{base}/voice/status"},
         "HealthUrl": {"Fn::Sub": f"{base}/health"},
+        "WebUrl": {"Fn::Sub": f"{base}/"},
         "VoiceFallbackUrl": {"Fn::GetAtt": ["VoiceFallbackFunctionUrl", "FunctionUrl"]},
     }
 
@@ -652,12 +660,24 @@ def granted(resources: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def actions(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for statement in statements(document):
-        # Anything else (Deny, NotAction, NotResource, a Condition) would say less than the list that it would end up in.
-        assert set(statement) == {"Effect", "Action", "Resource"}
+        # Anything else (Deny, NotAction, NotResource, another condition) would say less than the list that it would end up in.
+        assert set(statement) - {"Condition"} == {"Effect", "Action", "Resource"}
         assert statement["Effect"] == "Allow"
         for action in as_list(statement["Action"]):
             for resource in as_list(statement["Resource"]):
-                yield action, spell(resource)
+                yield action, spell(resource) + keys(statement.get("Condition"))
+
+
+def keys(condition: Any) -> str:
+    """The one condition used here in words: which partitions of the table."""
+    match condition:
+        case None:
+            return ""
+        case {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(patterns), **others}, **more} if not (
+            others or more
+        ):
+            return f" where pk is {' or '.join(patterns)}"
+    raise AssertionError(f"a condition that nobody has thought about: {condition}")
 
 
 def conditions(permission: dict[str, Any]) -> Iterator[str]:
@@ -726,7 +746,8 @@ def test_nothing_is_granted_with_a_star_but_traces(expanded: dict[str, dict[str,
         for group in ("roles", "policies")
         for holder, allowed in permissions[group].items()
         for action, resources in allowed.items()
-        if "*" in action or any("*" in resource for resource in resources)
+        # The stars behind it say which partitions of the table: they take away.
+        if "*" in action or any("*" in resource.partition(" where ")[0] for resource in resources)
     }
 
     # X-Ray has no resources to name for these two.

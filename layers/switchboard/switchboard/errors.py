@@ -26,7 +26,7 @@ class SettingsError(SwitchboardError):
 
 
 class Refused(SwitchboardError):
-    """A request that is turned away. `reason` is a constant code: safe to log, never echoed to the sender."""
+    """A request that is turned away. `reason` is a constant code: safe to log, and told to nobody but an operator."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)

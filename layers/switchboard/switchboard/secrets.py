@@ -19,6 +19,7 @@ VAPI_API_KEY = "vapi-api-key"
 VAPI_PUBLIC_KEY = "vapi-public-key"
 TWILIO_AUTH_TOKEN = "twilio-auth-token"  # noqa: S105 - the name of a parameter
 TWILIO_API_SECRET = "twilio-api-secret"  # noqa: S105 - the name of a parameter; set only where TWILIO_API_KEY_SID is
+CONSOLE = "console"  # signs the tokens of the console; made by `switchboard console`, and its end is theirs
 PUBLIC_BASE_URL = "public-base-url"
 CONNECTION = "connection"  # `switchboard.connection` says what is in it
 
@@ -58,7 +59,7 @@ class Secrets:
         self._refresh()
         return self._values.get(name, "")
 
-    def checked(self, check: Callable[[], str]) -> str:
+    def checked[T](self, check: Callable[[], T]) -> T:
         """Run a signature check; should it fail for want of the right secret, look once whether there is a new one."""
         try:
             return check()

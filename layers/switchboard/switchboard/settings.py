@@ -55,6 +55,7 @@ class Settings(NamedTuple):
     outbound_prefixes: str
     quiet_hours: str
     twilio_api_key: str
+    web_calls: bool
 
     @property
     def local(self) -> bool:
@@ -103,6 +104,7 @@ class Settings(NamedTuple):
             outbound_prefixes=env.get("OUTBOUND_PREFIXES", ""),
             quiet_hours=env.get("QUIET_HOURS", ""),
             twilio_api_key=env.get("TWILIO_API_KEY_SID", ""),
+            web_calls=_flag(env, "WEB_CALLS"),
         )
 
 

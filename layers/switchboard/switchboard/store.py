@@ -80,10 +80,17 @@ class Store:
 
     def query(self, pk: str, prefix: str) -> list[Item]:
         """All items of `pk` whose sort key begins with `prefix`, in its order, as they are now."""
+        return self._query("pk = :pk AND begins_with(sk, :sk)", {":pk": pk, ":sk": prefix})
+
+    def partition(self, pk: str) -> list[Item]:
+        """All items of `pk`, in the order of their sort keys, as they are now."""
+        return self._query("pk = :pk", {":pk": pk})
+
+    def _query(self, condition: str, values: Values) -> list[Item]:
         request: dict[str, Any] = {
             "TableName": self._table,
-            "KeyConditionExpression": "pk = :pk AND begins_with(sk, :sk)",
-            "ExpressionAttributeValues": _plain({":pk": pk, ":sk": prefix}),
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeValues": _plain(values),
             "ConsistentRead": True,
         }
         items: list[Item] = []

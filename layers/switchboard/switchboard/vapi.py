@@ -115,6 +115,11 @@ def say(words: str) -> dict[str, Any]:
     return {"type": "say", "content": words}
 
 
+def transfer(number: str) -> dict[str, Any]:
+    """Have Vapi put the caller through to a number, and leave the call. Only for a phone leg that Vapi has."""
+    return {"type": "transfer", "destination": {"type": "number", "number": number}}
+
+
 class _Transport(httpx.HTTPTransport):
     """httpx's own transport over connections that are looked at; TLS still verifies the name, not the address."""
 

@@ -1,0 +1,198 @@
+// One try at a call, over Vapi's SDK: what it reports in many words is told in few.
+//
+//   made(call)       Vapi has made the call; with what it answered, the call can be joined again
+//   up()             the assistant listens
+//   interrupted()    the connection is broken, and Daily is trying to mend it
+//   mended()         it has
+//   lost()           the connection is gone; another try may help
+//   over(reason)     the call has ended, with Vapi's endedReason
+//   failed(problem)  it cannot be made, and another try would not help: a key of PROBLEMS in words.js
+//   message(value), level(who, 0 to 1)
+
+import Vapi from "./vapi.js";
+
+// What this page shows. By default Vapi sends more, the whole conversation with the assistant's instructions included.
+export const MESSAGES = [
+  "transcript",
+  "speech-update",
+  "user-interrupted",
+  "status-update",
+  "tool-calls",
+  "tool-calls-result",
+];
+
+export const openLine = (settings) => (tell, call) => new Line(settings, tell, call);
+
+class Line {
+  #settings;
+  #tell;
+  #call;
+  #vapi = null;
+  #closed = false;
+  #forGood = false;
+  #opened = Promise.resolve();
+
+  constructor(settings, tell, call) {
+    this.#settings = settings;
+    this.#tell = tell;
+    this.#call = call;
+  }
+
+  open() {
+    this.#opened = this.#open().catch((error) => {
+      console.error(error);
+      this.#tell.failed("vapi");
+    });
+  }
+
+  mute(muted) {
+    if (this.#vapi?.getDailyCallObject()) this.#vapi.setMuted(muted);
+  }
+
+  /** Leave; `forGood` ends the call, which otherwise waits for somebody to join again. Resolves when all is let go of. */
+  async close(forGood) {
+    this.#closed = true;
+    this.#forGood = forGood;
+    await this.#hangUp();
+    // What was still being asked of Vapi or Daily may have made a call meanwhile.
+    await this.#opened;
+    await this.#hangUp();
+  }
+
+  async #open() {
+    const problem = this.#call ? "" : await microphone();
+    if (this.#closed) return;
+    if (problem) return this.#tell.failed(problem);
+    // Without eval, which the page's Content-Security-Policy forbids, Daily loads its code as a script.
+    this.#vapi = new Vapi(this.#settings.key, this.#settings.vapi, { avoidEval: true });
+    this.#listen(this.#vapi);
+    if (this.#call) await this.#vapi.reconnect(this.#call).catch(() => {}); // told as an error already
+    else await this.#start();
+  }
+
+  async #start() {
+    const call = await this.#vapi.start(
+      this.#settings.assistant,
+      { clientMessages: MESSAGES },
+      undefined,
+      undefined,
+      undefined,
+      { roomDeleteOnUserLeaveEnabled: false }, // so that a lost connection does not end the call
+    );
+    if (call) this.#tell.made(call);
+  }
+
+  // All of this stands before the call is asked for: nothing that happens early is missed.
+  #listen(vapi) {
+    let over = false;
+    vapi.on("call-start", () => this.#tell.up());
+    vapi.on("call-end", () => {
+      if (!over && !this.#closed) this.#tell.lost();
+      over = true; // the SDK goes on to say that the caller ended it, whoever did
+    });
+    vapi.on("message", (message) => {
+      if (over || !message) return;
+      if (message.type !== "status-update") return this.#tell.message(message);
+      if (message.status !== "ended") return;
+      over = true;
+      const reason = String(message.endedReason ?? "");
+      const problem = ended(reason);
+      if (problem) this.#tell.failed(problem);
+      else this.#tell.over(reason);
+    });
+    vapi.on("network-connection", (event) => {
+      if (event?.event === "interrupted") this.#tell.interrupted();
+      if (event?.event === "connected") this.#tell.mended();
+    });
+    vapi.on("volume-level", (level) => this.#tell.level("assistant", level));
+    vapi.on("local-volume-level", (level) => this.#tell.level("user", level));
+    vapi.on("camera-error", (event) => this.#fault(DEVICES[event?.error?.error?.type] ?? "microphone-unusable"));
+    vapi.on("error", (event) => this.#fault(classify(event)));
+  }
+
+  #fault(fault) {
+    if (fault === "over") return this.#tell.over("");
+    if (fault === "network") return this.#tell.lost();
+    if (fault) return this.#tell.failed(fault);
+  }
+
+  async #hangUp() {
+    if (!this.#vapi) return;
+    if (this.#forGood) {
+      try {
+        this.#vapi.send({ type: "end-call" });
+      } catch {
+        // Daily sends nothing before one has joined: then there is nobody to tell.
+      }
+    }
+    await this.#vapi.stop().catch(() => {}); // it is left to itself: nothing of it counts any more
+  }
+}
+
+// Before anything is asked of Vapi, so that a call without a voice is never made.
+async function microphone() {
+  if (!navigator.mediaDevices) return "unsupported";
+  try {
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+    for (const track of stream.getTracks()) track.stop();
+    return "";
+  } catch (error) {
+    return MICROPHONE[error.name] ?? "microphone-unusable";
+  }
+}
+
+const MICROPHONE = {
+  NotAllowedError: "microphone-blocked",
+  SecurityError: "microphone-blocked",
+  NotFoundError: "microphone-missing",
+};
+
+// What an endedReason comes down to, or '' where the call ended as calls do.
+function ended(reason) {
+  if (reason === "customer-did-not-give-microphone-permission") return "microphone-blocked";
+  if (reason.includes("concurrency")) return "busy";
+  if (/^assistant-not-(found|valid)$/.test(reason)) return "assistant";
+  return /error|^pipeline-no-/.test(reason) ? "vapi" : "";
+}
+
+// Daily's camera-error, which is about microphones too: https://docs.daily.co/reference/daily-js/events/participant-events
+const DEVICES = {
+  permissions: "microphone-blocked",
+  "not-found": "microphone-missing",
+  "undefined-mediadevices": "unsupported",
+};
+
+// Daily's fatal errors: https://docs.daily.co/reference/daily-js/events/meeting-events
+const FATAL = {
+  "connection-error": "network",
+  ejected: "over", // how a room is closed that Vapi has ended the call in
+  "no-room": "expired",
+  "exp-room": "expired",
+  "exp-token": "expired",
+  "end-of-life": "unsupported",
+  "meeting-full": "expired",
+  "not-allowed": "vapi",
+  "nbf-room": "vapi",
+  "nbf-token": "vapi",
+};
+
+const HARMLESS = /^(audio-processing-setup|audio-processor-recovery|audio-observer-setup|video-recording-setup)-error$/;
+
+/** What an `error` event of the SDK comes down to, or '' where the call goes on. */
+export function classify(event) {
+  const error = event?.error ?? {};
+  if (HARMLESS.test(event?.type)) return "";
+  if (event?.type === "audio-start-failed") return "sound-blocked";
+  if (error.error?.type in FATAL) return FATAL[error.error.type];
+  // What fetch throws when nobody answers; a refusal of Vapi's is its JSON body instead.
+  if (error.name === "TypeError") return "network";
+  return refusal(error.error);
+}
+
+function refusal(body) {
+  const said = String(body?.message ?? "");
+  if (/concurren/i.test(said) || [402, 429].includes(body?.statusCode)) return "busy";
+  if ([401, 403].includes(body?.statusCode)) return "key";
+  if (/assistant/i.test(said) && [400, 404].includes(body?.statusCode)) return "assistant";
+  return "vapi";
+}
