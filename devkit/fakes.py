@@ -15,9 +15,9 @@ class Fakes:
     """
 
     def __init__(self, port: int, *backend: str) -> None:
-        self.vapi = VapiFake(port)
         following = port + 1 if port else 0
         self.twilio = LocalTwilio(following, *backend) if backend else TwilioFake(following)
+        self.vapi = VapiFake(port, twilio=self.twilio.numbers)
 
     def start(self) -> None:
         """Serve both, or neither."""
