@@ -12,7 +12,7 @@ from switchboard.delivery import Speaker
 from switchboard.desk import Agent, Desk
 from switchboard.phone import Exchange
 from switchboard.queue import Queue, Ticket
-from switchboard.secrets import PUBLIC_BASE_URL, Secrets
+from switchboard.secrets import CONNECTION, PUBLIC_BASE_URL, Secrets
 from switchboard.settings import Settings
 from switchboard.vapi import Vapi
 from switchboard.worker import Bench, work
@@ -106,7 +106,9 @@ def twin(
 ) -> Twin:
     """A fresh backend; `vapi` is the other end of live call control and `POST /call`."""
     store, live, after = Memory(), Line(), Line()
-    secrets = Secrets(settings.parameter_path, (*development.SECRETS, PUBLIC_BASE_URL), Parameters(settings), clock)
+    secrets = Secrets(
+        settings.parameter_path, (*development.SECRETS, PUBLIC_BASE_URL, CONNECTION), Parameters(settings), clock
+    )
     client = Vapi(settings.vapi_url, httpx.MockTransport(vapi))
     speaker = Speaker(store, client, lambda: "public-key", settings.local)
     return Twin(

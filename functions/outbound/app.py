@@ -6,7 +6,7 @@ from typing import Any
 from agent import agent
 from switchboard import aws, outbound
 from switchboard.outbound import Dialler, Rules
-from switchboard.secrets import PUBLIC_BASE_URL, VAPI_API_KEY, Secrets
+from switchboard.secrets import CONNECTION, PUBLIC_BASE_URL, VAPI_API_KEY, Secrets
 from switchboard.settings import Settings
 from switchboard.store import Store
 from switchboard.telemetry import measured
@@ -15,7 +15,9 @@ from switchboard.vapi import Vapi
 settings = Settings.from_env(os.environ)
 dialler = Dialler(
     settings=settings,
-    secrets=Secrets(settings.parameter_path, (VAPI_API_KEY, PUBLIC_BASE_URL), aws.client("ssm", settings.aws_url)),
+    secrets=Secrets(
+        settings.parameter_path, (VAPI_API_KEY, PUBLIC_BASE_URL, CONNECTION), aws.client("ssm", settings.aws_url)
+    ),
     store=Store(settings.table, aws.client("dynamodb", settings.aws_url)),
     vapi=Vapi(settings.vapi_url),
     agent=agent,

@@ -8,12 +8,19 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from agent import agent
-from switchboard import aws, line, worker
+from switchboard import aws, desk, line, worker
 from switchboard.bus import Bus
 from switchboard.delivery import Speaker
 from switchboard.endings import Endings
 from switchboard.queue import Queue
-from switchboard.secrets import PUBLIC_BASE_URL, TWILIO_API_SECRET, TWILIO_AUTH_TOKEN, VAPI_PUBLIC_KEY, Secrets
+from switchboard.secrets import (
+    CONNECTION,
+    PUBLIC_BASE_URL,
+    TWILIO_API_SECRET,
+    TWILIO_AUTH_TOKEN,
+    VAPI_PUBLIC_KEY,
+    Secrets,
+)
 from switchboard.settings import Settings
 from switchboard.store import Store
 from switchboard.telemetry import measured
@@ -25,7 +32,7 @@ from switchboard.worker import Bench
 settings = Settings.from_env(os.environ)
 store = Store(settings.table, aws.client("dynamodb", settings.aws_url))
 sqs = aws.client("sqs", settings.aws_url)
-names = (VAPI_PUBLIC_KEY, TWILIO_AUTH_TOKEN, TWILIO_API_SECRET, PUBLIC_BASE_URL)
+names = (VAPI_PUBLIC_KEY, TWILIO_AUTH_TOKEN, TWILIO_API_SECRET, PUBLIC_BASE_URL, CONNECTION)
 secrets = Secrets(settings.parameter_path, names, aws.client("ssm", settings.aws_url))
 speaker = Speaker(
     store=store,
@@ -49,6 +56,7 @@ live = after_call._replace(
         account=lambda sid: account_of(settings, secrets, sid),
         base=lambda: line.base_url(secrets),
     ),
+    backend=lambda: desk.backend(settings, secrets),
 )
 benches = {
     url.rpartition("/")[2]: bench

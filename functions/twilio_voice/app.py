@@ -7,7 +7,7 @@ from agent import agent
 from switchboard import aws, phone
 from switchboard.phone import Exchange
 from switchboard.queue import Queue
-from switchboard.secrets import PUBLIC_BASE_URL, TWILIO_AUTH_TOKEN, VAPI_API_KEY, Secrets
+from switchboard.secrets import CONNECTION, PUBLIC_BASE_URL, TWILIO_AUTH_TOKEN, VAPI_API_KEY, Secrets
 from switchboard.settings import Settings
 from switchboard.store import Store
 from switchboard.telemetry import measured
@@ -18,7 +18,7 @@ exchange = Exchange(
     settings=settings,
     secrets=Secrets(
         settings.parameter_path,
-        (TWILIO_AUTH_TOKEN, VAPI_API_KEY, PUBLIC_BASE_URL),
+        (TWILIO_AUTH_TOKEN, VAPI_API_KEY, PUBLIC_BASE_URL, CONNECTION),
         aws.client("ssm", settings.aws_url),
     ),
     store=Store(settings.table, aws.client("dynamodb", settings.aws_url)),

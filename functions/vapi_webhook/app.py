@@ -7,7 +7,7 @@ from agent import agent
 from switchboard import aws, webhook
 from switchboard.desk import Desk
 from switchboard.queue import Queue
-from switchboard.secrets import PUBLIC_BASE_URL, VAPI_WEBHOOK, Secrets
+from switchboard.secrets import CONNECTION, PUBLIC_BASE_URL, VAPI_WEBHOOK, Secrets
 from switchboard.settings import Settings
 from switchboard.store import Store
 from switchboard.telemetry import measured
@@ -16,7 +16,9 @@ settings = Settings.from_env(os.environ)
 sqs = aws.client("sqs", settings.aws_url)
 desk = Desk(
     settings=settings,
-    secrets=Secrets(settings.parameter_path, (VAPI_WEBHOOK, PUBLIC_BASE_URL), aws.client("ssm", settings.aws_url)),
+    secrets=Secrets(
+        settings.parameter_path, (VAPI_WEBHOOK, PUBLIC_BASE_URL, CONNECTION), aws.client("ssm", settings.aws_url)
+    ),
     store=Store(settings.table, aws.client("dynamodb", settings.aws_url)),
     live_queue=Queue(settings.live_queue, sqs),
     after_call_queue=Queue(settings.after_call_queue, sqs),

@@ -25,7 +25,7 @@ from devkit import development
 from switchboard import gateway, messages, signatures, telemetry, webhook
 from switchboard.desk import Agent, Desk
 from switchboard.messages import Assistant
-from switchboard.secrets import PUBLIC_BASE_URL, Secrets
+from switchboard.secrets import CONNECTION, PUBLIC_BASE_URL, Secrets
 from switchboard.settings import Settings
 from switchboard.tools import Toolbox
 from tests import recorded
@@ -81,7 +81,9 @@ class Door(NamedTuple):
 def door() -> Door:
     """A fresh one."""
     settings, clock = Settings.from_env(ENVIRONMENT), Clock(NOW + 60)
-    secrets = Secrets(settings.parameter_path, (*development.SECRETS, PUBLIC_BASE_URL), Parameters(settings), clock)
+    secrets = Secrets(
+        settings.parameter_path, (*development.SECRETS, PUBLIC_BASE_URL, CONNECTION), Parameters(settings), clock
+    )
     agent = Agent(tools(), lambda _: Assistant(id=development.ASSISTANT_ID), lambda _: None)
     table, line = Memory(), Line()
     return Door(settings, clock, Desk(settings, secrets, table, line, line, agent, clock), table, line)

@@ -6,7 +6,7 @@ down. A field that the schemas do not know is a fault here, though Vapi would on
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import pytest
@@ -17,7 +17,8 @@ from agent.tools import tools as example_tools
 from devkit import development
 from devkit.vapi_spec import Spec
 from switchboard import lanes, lookups, toolcalls, webhook
-from switchboard.desk import Agent, Caller
+from switchboard.connection import Connection
+from switchboard.desk import Agent, Caller, describe
 from switchboard.errors import Unavailable
 from switchboard.messages import MAX_TEXT, Assistant, Decision, Message, Refusal, ToolCall, Transfer
 from switchboard.queue import Queue, Ticket
@@ -26,7 +27,7 @@ from switchboard.store import Store
 from switchboard.toolcalls import State
 from switchboard.tools import Toolbox, ToolError
 from tests import recorded
-from tests.conftest import ENVIRONMENT, Clock
+from tests.conftest import Clock
 from tests.twin import BASE_URL, Twin, twin
 
 RESPONSES = {
@@ -213,37 +214,26 @@ def test_every_decision_about_a_caller_is_a_published_answer(
     check(spec, "assistant-request", ask(deciding if up else down(deciding), "assistant-request"))
 
 
-@pytest.fixture
-def example(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """The example agent in an environment of its own."""
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    decisions._settings.cache_clear()
-    yield monkeypatch
-    decisions._settings.cache_clear()
-
-
 @pytest.mark.parametrize("credential", ["", development.CREDENTIAL_ID])
 @pytest.mark.parametrize("stored", ["", development.ASSISTANT_ID])
 def test_the_example_agents_answers_are_published_ones(
-    spec: Spec, backend: Twin, example: pytest.MonkeyPatch, stored: str, credential: str
+    spec: Spec, backend: Twin, monkeypatch: pytest.MonkeyPatch, stored: str, credential: str
 ) -> None:
-    example.setenv("ASSISTANT_ID", stored)
-    example.setenv("CREDENTIAL_ID", credential)
     answering = with_agent(backend, assistant=decisions.assistant, tools=example_tools)
+    settings = backend.settings._replace(assistant_id=stored, credential_id=credential)
+    answering = answering._replace(desk=answering.desk._replace(settings=settings))
 
     answer = ask(answering, "assistant-request")
     check(spec, "assistant-request", answer)
     assert list(answer) == ["assistantId" if stored else "assistant"]
-    example.setattr(decisions, "BLOCKED", frozenset({recorded.CALLER}))
+    monkeypatch.setattr(decisions, "BLOCKED", frozenset({recorded.CALLER}))
     blocked = ask(answering, "assistant-request", call={**recorded.call(), "id": "another-call"})
     check(spec, "assistant-request", blocked)
     assert list(blocked) == ["error"]
 
 
-@pytest.mark.usefixtures("example")
 def test_the_whole_example_assistant_and_its_tools_are_published_configuration(spec: Spec) -> None:
-    config = front_desk(f"{BASE_URL}/webhook/vapi", {})
+    config = front_desk(describe(BASE_URL, Connection(), store_transcripts=True, control_authentication=True))
 
     assert spec.faults("CreateAssistantDTO", config) == []
     for definition in config["model"]["tools"]:
@@ -320,7 +310,6 @@ def test_a_destination_for_a_handoff_is_a_published_answer(
     assert (answer["destination"] == {}) == ("error" in answer) == (destination is None)
 
 
-@pytest.mark.usefixtures("example")
 @pytest.mark.parametrize("kind", ["transfer-destination-request", "handoff-destination-request"])
 @pytest.mark.parametrize("opened", [True, False])
 def test_the_example_agents_destinations_are_published_ones(

@@ -153,7 +153,7 @@ def test_an_order_may_have_the_published_fields_and_the_one_that_is_not_publishe
 def test_the_calls_that_this_project_asks_for_are_taken(spec: Spec, settings: Settings, number: str) -> None:
     leg = Leg("CA" + "1" * 32, number, rings=True)
     for assistant in (Assistant(id=development.ASSISTANT_ID), Assistant(config={"name": "Desk"})):
-        order = call_request(settings, leg, assistant)
+        order = call_request(settings, settings.phone_number_id, leg, assistant)
 
         assert order_faults(order) == []
         assert spec.faults("CreateCallDTO", order) == []

@@ -20,7 +20,7 @@ from switchboard.desk import Agent, Caller, Desk
 from switchboard.messages import Assistant, Decision, Message
 from switchboard.phone import Exchange
 from switchboard.queue import Queue, Ticket
-from switchboard.secrets import PUBLIC_BASE_URL, Secrets
+from switchboard.secrets import CONNECTION, PUBLIC_BASE_URL, Secrets
 from switchboard.settings import Settings
 from switchboard.store import Item, Key, Store
 from switchboard.tools import Call, Toolbox, ToolError
@@ -275,7 +275,7 @@ def store(aws: Aws, settings: Settings) -> Store:
 @pytest.fixture
 def secrets(aws: Aws, settings: Settings, clock: Clock) -> Secrets:
     """Every secret of the stack, read once already, as a function does while it starts."""
-    names = (*development.SECRETS, PUBLIC_BASE_URL)
+    names = (*development.SECRETS, PUBLIC_BASE_URL, CONNECTION)
     made = Secrets(settings.parameter_path, names, aws.ssm, clock)
     made.warm()
     aws.wire.take()

@@ -22,7 +22,6 @@ import pytest
 from botocore.client import BaseClient
 from moto import mock_aws
 
-from agent import assistant as decisions
 from agent import calendar as clinic
 from devkit import development, events, facts
 from switchboard import aws as seam
@@ -293,7 +292,7 @@ def deployed(clients: Aws, monkeypatch: pytest.MonkeyPatch, vapis: Vapis) -> Ite
         monkeypatch.setenv(name, "testing")
     monkeypatch.setattr(clinic, "ANSWER_SECONDS", 0)
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda _, request: vapis(request))
-    caches = (seam.client, clinic.calendar, decisions._settings)
+    caches = (seam.client, clinic.calendar)
     for cached in caches:
         cached.cache_clear()
     with mock_aws():

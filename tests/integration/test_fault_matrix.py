@@ -22,7 +22,7 @@ from switchboard.desk import Agent, Caller
 from switchboard.ladder import Cause
 from switchboard.messages import Assistant, Transfer
 from switchboard.queue import Queue
-from switchboard.secrets import PUBLIC_BASE_URL, TWILIO_AUTH_TOKEN, Secrets
+from switchboard.secrets import CONNECTION, PUBLIC_BASE_URL, TWILIO_AUTH_TOKEN, Secrets
 from switchboard.settings import STEPS, WAYS
 from switchboard.store import Put, Store
 from switchboard.telemetry import Count
@@ -189,7 +189,7 @@ def secrets(fail: Callable[[Scene], None]) -> Callable[[Scene], None]:
     """Five minutes after the secrets were read, SSM fails; what was read then serves on."""
 
     def inject(scene: Scene) -> None:
-        names = (*development.SECRETS, PUBLIC_BASE_URL)
+        names = (*development.SECRETS, PUBLIC_BASE_URL, CONNECTION)
         broken = Secrets(
             scene.exchange.settings.parameter_path,
             names,

@@ -12,7 +12,8 @@ from devkit import development
 from switchboard import lanes, lookups, signatures, webhook
 from switchboard import secrets as secret_store
 from switchboard.delivery import SPEAKING_SECONDS
-from switchboard.desk import Agent, Caller, Desk
+from switchboard.desk import Agent, Caller, Desk, backend
+from switchboard.errors import Unavailable
 from switchboard.messages import Assistant, Decision, Refusal, Transfer
 from switchboard.worker import work
 from tests.integration.conftest import CALL, CALL_SID, CALLER, CONTROL, House, Vapis, message, tool_call
@@ -205,7 +206,8 @@ def test_the_agent_knows_the_caller_and_where_messages_go(house: House) -> None:
         return Assistant(config={"name": "x"})
 
     assert request_assistant(house, remember) == {"assistant": {"name": "x"}}
-    assert callers == [Caller(CALLER, "", CALL_SID, "https://voice.example.com/webhook/vapi")]
+    assert callers[0].backend.server["url"] == "https://voice.example.com/webhook/vapi"
+    assert callers == [Caller(CALLER, "", CALL_SID, backend(house.settings, house.desk.secrets))]
 
 
 @pytest.mark.parametrize(
@@ -268,6 +270,43 @@ def test_without_a_fallback_assistant_the_caller_hears_the_apology(house: House)
     answer = webhook.respond(desk, house.event(message("assistant-request", house.clock)))
 
     assert json.loads(answer["body"]) == {"error": house.settings.apology}
+
+
+def test_the_connected_assistant_is_the_fallback_where_none_is_kept_for_that(house: House) -> None:
+    path = f"{house.settings.parameter_path}/{secret_store.CONNECTION}"
+    house.aws.ssm.put_parameter(Name=path, Value='{"assistant_id": "asst-1"}', Type="String")
+    house.clock.advance(secret_store.FRESH)
+
+    def asked(settings: Any, agent: Any) -> Any:
+        desk = house.desk._replace(settings=settings, agent=house.desk.agent._replace(assistant=agent))
+        house.clock.advance(1)
+        body = message("assistant-request", house.clock, call={"id": f"call-{house.clock():.0f}"})
+        return json.loads(webhook.respond(desk, house.event(body))["body"])
+
+    bare = house.settings._replace(fallback_assistant_id="")
+    assert asked(bare, broken) == {"assistantId": "asst-1"}
+    assert asked(bare._replace(assistant_id="asst-2"), broken) == {"assistantId": "asst-2"}
+    assert asked(house.settings, broken) == {"assistantId": development.ASSISTANT_ID}
+    assert asked(bare, lambda caller: Assistant(id=caller.backend.assistant_id)) == {"assistantId": "asst-1"}
+
+
+class Failing(secret_store.Secrets):
+    """Secrets of which only the signing one can be read."""
+
+    def text(self, name: str) -> str:
+        """Fail."""
+        raise Unavailable("secrets: test")
+
+
+@pytest.mark.parametrize("assistant_id", ["", "asst-2"])
+def test_the_fallback_is_there_even_if_what_is_connected_cannot_be_read(house: House, assistant_id: str) -> None:
+    secrets = Failing(house.settings.parameter_path, (secret_store.VAPI_WEBHOOK,), house.aws.ssm, house.clock)
+    settings = house.settings._replace(fallback_assistant_id="", assistant_id=assistant_id)
+    desk = house.desk._replace(secrets=secrets, settings=settings)
+    answer = webhook.respond(desk, house.event(message("assistant-request", house.clock)))
+
+    expected = {"assistantId": assistant_id} if assistant_id else {"error": house.settings.apology}
+    assert json.loads(answer["body"]) == expected
 
 
 @pytest.mark.parametrize("kind", ["transfer-destination-request", "handoff-destination-request"])
@@ -352,17 +391,20 @@ def test_the_old_function_call_is_answered_with_one_result(house: House) -> None
 def test_a_late_look_up_is_finished_on_the_queue_and_told_in_silence(
     house: House, vapis: Vapis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    asked: list[Caller] = []
 
     def slow_at_first(caller: Caller) -> Decision:
-        asked.append(caller.number)
+        asked.append(caller)
         if len(asked) == 1:
             time.sleep(5)
         return Assistant(id="late", overrides={"variableValues": {"customerName": "Ann"}})
 
     monkeypatch.setattr(lookups, "ASSISTANT_SECONDS", 0.05)
     assert request_assistant(house, slow_at_first) == {"assistantId": development.ASSISTANT_ID}
-    live = house.live._replace(agent=house.live.agent._replace(assistant=slow_at_first))
+    live = house.live._replace(
+        agent=house.live.agent._replace(assistant=slow_at_first),
+        backend=lambda: backend(house.settings, house.desk.secrets),
+    )
     [(ticket, receipt)] = house.tickets(house.live)
     work(live, ticket, receipt, lambda: 35.0)
     assert vapis.requests == []  # the call cannot be spoken to yet
@@ -375,7 +417,8 @@ def test_a_late_look_up_is_finished_on_the_queue_and_told_in_silence(
     assert url == CONTROL
     assert command["triggerResponseEnabled"] is False
     assert command["message"]["content"].endswith('{"customerName":"Ann"}')
-    assert asked == [CALLER, CALLER]
+    assert [caller.number for caller in asked] == [CALLER, CALLER]
+    assert asked[0].backend == asked[1].backend == backend(house.settings, house.desk.secrets)
 
 
 def test_a_late_look_up_of_a_call_that_never_comes_is_given_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

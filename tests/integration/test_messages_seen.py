@@ -347,7 +347,7 @@ def test_the_dialled_number_is_found_wherever_captures_have_it(
     caller = caller_seen(house, **fields)
 
     assert caller.dialled == dialled
-    assert caller.webhook_url == f"{BASE_URL}/webhook/vapi"
+    assert caller.backend.server["url"] == f"{BASE_URL}/webhook/vapi"
 
 
 OTHER_SID = "CA" + "0f" * 16

@@ -12,11 +12,11 @@ from devkit.vapi_fake import order_faults
 from devkit.vapi_spec import Spec
 from switchboard import admission, outbound
 from switchboard.budget import limit
-from switchboard.desk import Agent, Caller
+from switchboard.desk import Agent, Caller, backend
 from switchboard.errors import Unavailable
 from switchboard.messages import Assistant, Decision, Refusal, Transfer
 from switchboard.outbound import Dialler, Rules, Wanted
-from switchboard.secrets import Secrets
+from switchboard.secrets import CONNECTION, FRESH, Secrets
 from switchboard.settings import Settings
 from switchboard.store import Item, Store
 from switchboard.telemetry import Count
@@ -149,7 +149,8 @@ def test_the_agent_is_told_whom_we_call_and_where_messages_go(dialler: Dialler) 
 
     ask(dialler._replace(agent=dialler.agent._replace(assistant=assistant)))
 
-    assert asked == [Caller(NUMBER, "", "", "https://voice.example.com/webhook/vapi")]
+    assert asked[0].backend.server["url"] == "https://voice.example.com/webhook/vapi"
+    assert asked == [Caller(NUMBER, "", "", backend(dialler.settings, dialler.secrets))]
 
 
 def test_vapi_accepts_every_body_that_is_sent(dialler: Dialler, vapis: Vapis, clock: Clock) -> None:
@@ -243,6 +244,20 @@ def test_without_a_number_to_call_from_nothing_is_asked(dialler: Dialler, vapis:
 
     assert ask(made) == {"state": "refused", "reason": "phone_number_id"}
     assert (vapis.requests, row(dialler)) == ([], None)
+
+
+def test_the_connected_number_is_called_from_unless_a_parameter_names_another(
+    dialler: Dialler, aws: Aws, vapis: Vapis, clock: Clock
+) -> None:
+    path = f"{dialler.settings.parameter_path}/{CONNECTION}"
+    aws.ssm.put_parameter(Name=path, Value='{"phone_number_id": "phone-1"}', Type="String")
+    clock.advance(FRESH)
+    made = dialler._replace(settings=dialler.settings._replace(phone_number_id=""))
+
+    assert ask(made, key="first") == PLACED
+    assert ask(dialler, key="second") == PLACED
+    numbers = [body["phoneNumberId"] for _, body in vapis.requests]
+    assert numbers == ["phone-1", development.PHONE_NUMBER_ID]
 
 
 def test_at_night_nobody_is_called_and_in_the_morning_the_same_key_is_good(

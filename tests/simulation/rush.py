@@ -25,7 +25,7 @@ from switchboard.desk import Agent, Desk
 from switchboard.errors import Ambiguous, NotDone
 from switchboard.messages import Assistant
 from switchboard.phone import Exchange
-from switchboard.secrets import PUBLIC_BASE_URL, Secrets
+from switchboard.secrets import CONNECTION, PUBLIC_BASE_URL, Secrets
 from switchboard.settings import Settings
 from switchboard.store import Update
 from switchboard.tools import Toolbox
@@ -208,7 +208,7 @@ class Rush:
         return Caller(f"{number:x}", f"+1555{number:07}", patience, seconds)
 
     def _build(self) -> None:
-        names = (*development.SECRETS, PUBLIC_BASE_URL)
+        names = (*development.SECRETS, PUBLIC_BASE_URL, CONNECTION)
         secrets = Secrets(self.settings.parameter_path, names, Parameters(self.settings), lambda: self.now)
         secrets.warm()
         table, live, after = Table(self.memory), Line("live"), Line("after_call")

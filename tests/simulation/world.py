@@ -21,7 +21,7 @@ from switchboard.errors import Ambiguous, NotDone, Unavailable
 from switchboard.lanes import ACCEPTED, AFTER_CALL
 from switchboard.messages import Assistant
 from switchboard.queue import Ticket
-from switchboard.secrets import PUBLIC_BASE_URL, Secrets
+from switchboard.secrets import CONNECTION, PUBLIC_BASE_URL, Secrets
 from switchboard.settings import Settings
 from switchboard.sweeper import Broom
 from switchboard.toolcalls import Row
@@ -99,7 +99,7 @@ class World:
 
     def _build(self) -> None:
         settings = Settings.from_env(ENVIRONMENT)
-        names = (*development.SECRETS, PUBLIC_BASE_URL)
+        names = (*development.SECRETS, PUBLIC_BASE_URL, CONNECTION)
         secrets = Secrets(settings.parameter_path, names, Parameters(settings), lambda: self.now)
         table, live, after = Table(self.memory), Line("live"), Line("after_call")
         agent = Agent(toolbox(), lambda _: Assistant(id=development.ASSISTANT_ID), lambda _: None)

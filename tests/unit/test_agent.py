@@ -1,6 +1,5 @@
 """The example agent: who answers, with which configuration, and what its tools say and refuse."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,26 +13,17 @@ from agent.assistant import assistant, destination
 from agent.calendar import Appointment, Calendar, UnknownAppointment, open_at
 from agent.tools import tools
 from devkit.vapi_spec import Spec
-from switchboard.desk import Agent, Caller
+from switchboard.connection import Connection
+from switchboard.desk import Agent, Caller, describe
 from switchboard.errors import ConditionFailed
 from switchboard.messages import Assistant, Message, Refusal
 from switchboard.store import Item, Key, Put, Update
 from switchboard.tools import Call, Tool, ToolError, WrongArguments
-from tests.conftest import ENVIRONMENT
 
 CLINIC = ZoneInfo("America/New_York")
-CALLER = Caller("+15550100001", "+15550100002", "CA" + "1" * 32, "https://voice.example.com/webhook/vapi")
+STACK = describe("https://voice.example.com", Connection(), store_transcripts=True, control_authentication=True)
+CALLER = Caller("+15550100001", "+15550100002", "CA" + "1" * 32, STACK)
 FRIDAY = datetime(2027, 1, 15, 8, tzinfo=UTC)
-
-
-@pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """The environment of a function, as this test changes it."""
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    decisions._settings.cache_clear()
-    yield monkeypatch
-    decisions._settings.cache_clear()
 
 
 def tool(name: str) -> Tool:
@@ -45,9 +35,9 @@ def tool(name: str) -> Tool:
 # Who answers
 
 
-def configured() -> dict[str, Any]:
+def configured(caller: Caller = CALLER) -> dict[str, Any]:
     """The assistant that is given whole."""
-    decision = assistant(CALLER)
+    decision = assistant(caller)
     assert isinstance(decision, Assistant)
     assert decision.id == ""
     assert decision.config is not None
@@ -55,23 +45,37 @@ def configured() -> dict[str, Any]:
 
 
 def test_the_agent_is_its_tools_and_its_two_decisions() -> None:
-    assert agent == Agent(tools, assistant, destination, people=decisions.PEOPLE)
+    assert agent == Agent(tools, assistant, destination, people=decisions.PEOPLE, configuration=decisions.front_desk)
 
 
-def test_a_stored_assistant_is_named_where_one_is_set(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("ASSISTANT_ID", "asst-1")
+def test_a_stored_assistant_is_named_where_there_is_one() -> None:
+    caller = CALLER._replace(backend=STACK._replace(assistant_id="asst-1"))
 
-    assert assistant(CALLER) == Assistant(id="asst-1")
+    assert assistant(caller) == Assistant(id="asst-1")
 
 
-def test_a_blocked_caller_is_refused(environment: pytest.MonkeyPatch) -> None:
-    environment.setattr(decisions, "BLOCKED", frozenset({CALLER.number}))
+RETURNED = {"outcome": "no_answer", "to": "reception", "summary": "They want a later appointment."}
+
+
+def test_a_caller_who_comes_back_from_a_transfer_is_not_asked_everything_again() -> None:
+    caller = CALLER._replace(backend=STACK._replace(assistant_id="asst-1"), returned=RETURNED)
+
+    messages = configured(caller)["model"]["messages"]
+    assert len(messages) == len(configured()["model"]["messages"]) + 1
+    assert all(words in messages[-1]["content"] for words in RETURNED.values())
+
+
+def test_what_is_stored_at_vapi_is_what_a_new_caller_is_given_whole() -> None:
+    assert agent.configuration(STACK) == configured()
+
+
+def test_a_blocked_caller_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decisions, "BLOCKED", frozenset({CALLER.number}))
 
     assert isinstance(assistant(CALLER), Refusal)
     assert isinstance(assistant(CALLER._replace(number="+15550100009")), Assistant)
 
 
-@pytest.mark.usefixtures("environment")
 def test_the_assistant_and_its_tools_are_what_vapis_schemas_say() -> None:
     spec = Spec.load()
     config = configured()
@@ -81,7 +85,6 @@ def test_the_assistant_and_its_tools_are_what_vapis_schemas_say() -> None:
         assert spec.faults("CreateFunctionToolDTO", definition) == []
 
 
-@pytest.mark.usefixtures("environment")
 def test_the_assistant_has_everything_that_a_call_needs() -> None:
     config = configured()
 
@@ -109,41 +112,19 @@ def test_the_assistant_has_everything_that_a_call_needs() -> None:
     assert config["model"]["messages"][0]["role"] == "system"
 
 
-@pytest.mark.usefixtures("environment")
 def test_the_assistant_asks_for_the_messages_that_this_backend_uses_and_no_more() -> None:
-    assert sorted(configured()["serverMessages"]) == [
-        "end-of-call-report",
-        "speech-update",
-        "status-update",
-        "tool-calls",
-        'transcript[transcriptType="final"]',
-        "transfer-destination-request",
-        "user-interrupted",
-    ]
+    assert configured()["serverMessages"] == list(STACK.server_messages)
 
 
-@pytest.mark.usefixtures("environment")
-def test_its_messages_come_back_to_us_and_are_tried_again_unless_we_refused_them() -> None:
-    server = configured()["server"]
-
-    assert server["url"] == CALLER.webhook_url
-    assert server["backoffPlan"]["excludedStatusCodes"] == [400, 401, 403, 404, 413]
-    assert "credentialId" not in server
+def test_its_messages_come_back_to_us() -> None:
+    assert configured()["server"] == STACK.server
 
 
-def test_its_messages_are_signed_where_a_credential_is_set(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("CREDENTIAL_ID", "cred-1")
+@pytest.mark.parametrize("secured", [True, False])
+def test_speaking_into_the_call_is_possible_and_secured_as_set(secured: bool) -> None:
+    caller = CALLER._replace(backend=STACK._replace(control_authentication=secured))
 
-    assert configured()["server"]["credentialId"] == "cred-1"
-
-
-@pytest.mark.parametrize(("flag", "secured"), [("true", True), ("false", False)])
-def test_speaking_into_the_call_is_possible_and_secured_as_set(
-    environment: pytest.MonkeyPatch, flag: str, secured: bool
-) -> None:
-    environment.setenv("CONTROL_AUTHENTICATION", flag)
-
-    plan = configured()["monitorPlan"]
+    plan = configured(caller)["monitorPlan"]
     assert plan == {"controlEnabled": True, "listenEnabled": False, "controlAuthenticationEnabled": secured}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from switchboard import secrets
 from switchboard.settings import Settings
 from switchboard.telemetry import Count
 
@@ -745,3 +746,24 @@ def test_every_suppressed_check_has_a_reason_and_there_are_eight_at_most() -> No
     assert re.findall(r"^  #.*\n  - (\w+)$", text, re.MULTILINE) == skipped
     assert "checkov:skip" not in TEXT
     assert not any("checkov" in resource.get("Metadata", {}) for resource in RESOURCES.values())
+
+
+@pytest.mark.parametrize(
+    ("folder", "role"),
+    [
+        ("vapi_webhook", "VapiWebhookRole"),
+        ("twilio_voice", "TwilioVoiceRole"),
+        ("twilio_callbacks", "TwilioCallbacksRole"),
+        ("outbound", "OutboundRole"),
+        ("sweeper", "SweeperRole"),
+        ("tool_worker", "LiveToolWorkerRole"),
+    ],
+)
+def test_a_function_may_read_exactly_the_parameters_that_it_asks_for(folder: str, role: str) -> None:
+    # SSM refuses a whole request for one name too many, and nothing would verify any more.
+    code = (ROOT / "functions" / folder / "app.py").read_text()
+    imported = re.findall(r"from switchboard.secrets import \(?([^)]+?)(?:\)|\nfrom )", code)[0]
+    asked = {getattr(secrets, name) for name in re.findall(r"[A-Z_]{2,}", imported)}
+    granted = yaml.safe_load(GOLDEN.read_text())["roles"][role]["ssm:GetParameters"]
+
+    assert {parameter.rpartition("/")[2] for parameter in granted} == asked

@@ -14,10 +14,10 @@ from devkit.twiml_lint import faults
 from switchboard import ways
 from switchboard.errors import Ambiguous, NotDone, SettingsError
 from switchboard.messages import Assistant
-from switchboard.secrets import Secrets
+from switchboard.secrets import CONNECTION, Secrets
 from switchboard.settings import BYPASS, REDIRECT, SIP, Settings
 from switchboard.vapi import Vapi
-from switchboard.ways import Connection, Leg
+from switchboard.ways import Connected, Leg
 
 BASE = "https://voice.example.com"
 CALL_SID = "CA" + "a1" * 16
@@ -29,10 +29,15 @@ ASSISTANT = Assistant(id=development.ASSISTANT_ID)
 
 
 class Keys:
-    """A store of secrets with one key, or none."""
+    """A store of secrets with one key, or none, and what `switchboard connect` has stored."""
 
-    def __init__(self, key: str = "key") -> None:
+    def __init__(self, key: str = "key", stored: str = "") -> None:
         self._key = key
+        self._stored = stored
+
+    def text(self, name: str) -> str:
+        """The plain parameter."""
+        return self._stored if name == CONNECTION else ""
 
     def first(self, _name: str) -> str:
         """The key."""
@@ -46,8 +51,9 @@ def connect(
     leg: Leg = LEG,
     assistant: Assistant = ASSISTANT,
     key: str = "key",
+    stored: str = "",
     sent: list[dict[str, Any]] | None = None,
-) -> Connection:
+) -> Connected:
     """Lead the leg to the assistant, with a Vapi that answers so; `sent` are the calls that it was asked for."""
 
     def vapi(request: httpx.Request) -> httpx.Response:
@@ -56,7 +62,7 @@ def connect(
         return httpx.Response(201, json=answer)
 
     client = Vapi(settings.vapi_url, httpx.MockTransport(vapi))
-    return ways.connect(settings, cast(Secrets, Keys(key)), client, BASE, leg, assistant, timeout=1)
+    return ways.connect(settings, cast(Secrets, Keys(key, stored)), client, BASE, leg, assistant, timeout=1)
 
 
 def made(**changes: Any) -> dict[str, Any]:
@@ -68,7 +74,7 @@ def test_bypass_hands_on_vapis_document_and_says_which_call_it_is(settings: Sett
     url = f"https://phone-call-websocket.aws-us-west-2-backend-production1.vapi.ai/{CALL}/control"
 
     made_ = connect(settings, made(monitor={"controlUrl": url}))
-    assert made_ == Connection(TWIML, CALL, "phone-call-websocket.aws-us-west-2-backend-production1.vapi.ai")
+    assert made_ == Connected(TWIML, CALL, "phone-call-websocket.aws-us-west-2-backend-production1.vapi.ai")
 
 
 @pytest.mark.parametrize(
@@ -119,6 +125,15 @@ def test_bypass_needs_a_number_and_a_key(settings: Settings, phone_number_id: st
         connect(settings._replace(phone_number_id=phone_number_id), made(), key=key, sent=sent)
 
     assert sent == []
+
+
+def test_bypass_calls_with_the_connected_number_unless_a_parameter_names_another(settings: Settings) -> None:
+    sent: list[dict[str, Any]] = []
+    stored = '{"phone_number_id": "phone-1"}'
+    connect(settings._replace(phone_number_id=""), made(), stored=stored, sent=sent)
+    connect(settings, made(), stored=stored, sent=sent)
+
+    assert [order["phoneNumberId"] for order in sent] == ["phone-1", development.PHONE_NUMBER_ID]
 
 
 @pytest.mark.parametrize(

@@ -8,4 +8,5 @@ agent = Agent(
     assistant=assistant.assistant,
     destination=assistant.destination,
     people=assistant.PEOPLE,
+    configuration=assistant.front_desk,
 )

@@ -3,18 +3,16 @@
 Fields: `CreateAssistantDTO` of Vapi's OpenAPI. Set the parameter `AssistantId` to use one that is stored at Vapi instead.
 """
 
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
 from agent.calendar import open_at
 from agent.tools import tools
-from switchboard.desk import Caller
+from switchboard.desk import Backend, Caller
 from switchboard.messages import Assistant, Decision, Message, Refusal
-from switchboard.settings import Settings
 
+NOT_RETURNED: Mapping[str, str] = {}
 RECEPTION = "+15550100100"
 PEOPLE = {"reception": RECEPTION}  # the only ones that callers may be put through to
 BLOCKED: frozenset[str] = frozenset()  # numbers of callers that we do not talk to
@@ -33,8 +31,11 @@ def assistant(caller: Caller) -> Decision:
     """Choose who answers this caller."""
     if caller.number in BLOCKED:
         return Refusal("We cannot take this call.")
-    stored = _settings().assistant_id
-    return Assistant(id=stored) if stored else Assistant(config=front_desk(caller.webhook_url, caller.returned))
+    stored = caller.backend.assistant_id
+    # After a transfer it is given whole, for the stored one does not know what the caller wanted.
+    if stored and not caller.returned:
+        return Assistant(id=stored)
+    return Assistant(config=front_desk(caller.backend, caller.returned))
 
 
 def destination(message: Message) -> Mapping[str, Any] | None:
@@ -44,7 +45,7 @@ def destination(message: Message) -> Mapping[str, Any] | None:
     return {"type": "number", "number": RECEPTION} if open_at(datetime.now(UTC)) else None
 
 
-def front_desk(webhook_url: str, returned: Mapping[str, str]) -> dict[str, Any]:
+def front_desk(backend: Backend, returned: Mapping[str, str] = NOT_RETURNED) -> dict[str, Any]:
     """The assistant given whole: model, voice, transcriber, speaking plans, tools. `returned`: as in `Caller`."""
     messages = [{"role": "system", "content": PROMPT}]
     if returned:
@@ -64,40 +65,14 @@ def front_desk(webhook_url: str, returned: Mapping[str, str]) -> dict[str, Any]:
         "startSpeakingPlan": {"waitSeconds": 0.4},
         # Two words, so that a cough or an "uh-huh" does not stop the assistant, and "wait, no" does.
         "stopSpeakingPlan": {"numWords": 2, "voiceSeconds": 0.2, "backoffSeconds": 1},
-        # Each type is a request that is paid for: what this backend uses, and no more.
-        "serverMessages": [
-            "tool-calls",
-            "status-update",
-            "end-of-call-report",
-            "speech-update",
-            "user-interrupted",
-            "transfer-destination-request",
-            'transcript[transcriptType="final"]',
-        ],
-        "server": _server(webhook_url),
-        "monitorPlan": {"controlEnabled": True, "listenEnabled": False, "controlAuthenticationEnabled": _secured()},
+        "serverMessages": list(backend.server_messages),
+        "server": dict(backend.server),
+        "monitorPlan": {
+            "controlEnabled": True,
+            "listenEnabled": False,
+            "controlAuthenticationEnabled": backend.control_authentication,
+        },
         "artifactPlan": {"recordingEnabled": True},
         "maxDurationSeconds": 600,
         "endCallMessage": "Goodbye.",
     }
-
-
-def _server(url: str) -> dict[str, Any]:
-    retries = {
-        "type": "exponential",
-        "maxRetries": 3,
-        "baseDelaySeconds": 1,
-        "excludedStatusCodes": [400, 401, 403, 404, 413],
-    }
-    server: dict[str, Any] = {"url": url, "timeoutSeconds": 20, "backoffPlan": retries}
-    credential = _settings().credential_id
-    return server | {"credentialId": credential} if credential else server
-
-
-def _secured() -> bool:
-    return _settings().control_authentication
-
-
-@cache
-def _settings() -> Settings:
-    return Settings.from_env(os.environ)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from switchboard import connection
+from switchboard.connection import Connection
 from switchboard.messages import Decision, Message
 from switchboard.queue import Queue
 from switchboard.secrets import PUBLIC_BASE_URL, Secrets
@@ -12,7 +14,34 @@ from switchboard.settings import Settings
 from switchboard.store import Store
 from switchboard.tools import Toolbox
 
+# What this backend acts on. Each type is a request that is paid for, for each time it happens in each call.
+SERVER_MESSAGES = (
+    "tool-calls",
+    "status-update",
+    "end-of-call-report",
+    "speech-update",
+    "user-interrupted",
+    "transfer-destination-request",
+    "handoff-destination-request",
+)
+FINAL_TRANSCRIPTS = 'transcript[transcriptType="final"]'  # without the condition every partial guess would come too
+SERVER_SECONDS = 20  # that Vapi waits for an answer; VapiWebhookFunction has 15
+REFUSED = (400, 401, 403, 404, 413)  # what we answer to requests that no repetition can mend
+
 ASSISTANT_SECONDS = 3.0  # Vapi waits 7.5 s for the whole assistant-request, network included
+
+
+class Backend(NamedTuple):
+    """What an assistant that is given whole says about this stack."""
+
+    server: Mapping[str, Any] = MappingProxyType({})
+    """Vapi's `server` block: `url`, `timeoutSeconds`, `backoffPlan`, and `credentialId` where it is known."""
+    server_messages: tuple[str, ...] = ()
+    """Exactly the message types that this stack needs; final transcripts only where they are stored."""
+    control_authentication: bool = False
+    """Whether what is spoken into a call carries the public key, which the monitor plan must then ask for."""
+    assistant_id: str = ""
+    """The assistant stored at Vapi that answers, by parameter or by `switchboard connect`; '' builds one for each call."""
 
 
 class Caller(NamedTuple):
@@ -21,8 +50,8 @@ class Caller(NamedTuple):
     number: str
     dialled: str
     call_sid: str
-    webhook_url: str
-    """Where an assistant that is given whole must send its messages."""
+    backend: Backend
+    """What an assistant that is given whole must say about this stack, and which stored one there is."""
     returned: Mapping[str, str] = MappingProxyType({})
     """After a transfer that nobody took: its `outcome`, the person (`to`) and the `summary` that they would have heard."""
 
@@ -39,6 +68,8 @@ class Agent(NamedTuple):
     """Answers to Vapi's rarer requests, by message type: `knowledge-base-request`, `call.endpointing.request`, ..."""
     people: Mapping[str, str] = MappingProxyType({})
     """Whom `Call.transfer` may put callers through to, name to number (E.164). Nobody else is ever called."""
+    configuration: Callable[[Backend], Mapping[str, Any]] = lambda backend: {}
+    """The assistant as code (`CreateAssistantDTO`), without a caller: what is stored at Vapi. `{}` stores none."""
 
 
 class Desk(NamedTuple):
@@ -53,6 +84,29 @@ class Desk(NamedTuple):
     clock: Callable[[], float] = time.time
 
 
-def webhook_url(secrets: Secrets) -> str:
-    """Where Vapi is to send the messages of a call."""
-    return f"{secrets.text(PUBLIC_BASE_URL).rstrip('/')}/webhook/vapi"
+def backend(settings: Settings, secrets: Secrets) -> Backend:
+    """What the assistants of this stack must say about it. `Unavailable` while SSM does not answer."""
+    return describe(
+        secrets.text(PUBLIC_BASE_URL),
+        connection.read(settings, secrets),
+        store_transcripts=settings.store_transcripts,
+        control_authentication=settings.control_authentication,
+    )
+
+
+def describe(base_url: str, known: Connection, *, store_transcripts: bool, control_authentication: bool) -> Backend:
+    """The same from values, for whoever is not inside the stack. `base_url` is the origin that Vapi is given."""
+    server = {
+        "url": f"{base_url.rstrip('/')}/webhook/vapi",
+        "timeoutSeconds": SERVER_SECONDS,
+        "backoffPlan": {
+            "type": "exponential",
+            "maxRetries": 3,
+            "baseDelaySeconds": 1,
+            "excludedStatusCodes": list(REFUSED),
+        },
+    }
+    if known.credential_id:
+        server["credentialId"] = known.credential_id
+    stored = (FINAL_TRANSCRIPTS,) if store_transcripts else ()
+    return Backend(server, SERVER_MESSAGES + stored, control_authentication, known.assistant_id)

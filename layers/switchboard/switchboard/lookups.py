@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 
 from switchboard import messages, toolcalls
 from switchboard.budget import Overrun, limit
-from switchboard.desk import ASSISTANT_SECONDS, Agent, Caller
+from switchboard.desk import ASSISTANT_SECONDS, Agent, Backend, Caller
 from switchboard.errors import Unavailable
 from switchboard.messages import Assistant, Decision, Refusal, Transfer
 from switchboard.queue import Queue, Ticket
@@ -49,10 +49,10 @@ def choose(agent: Agent, caller: Caller, settings: Settings, call: str) -> Choic
             return Choice(_sound(agent.assistant(caller)))
     except Overrun:
         warn("the agent took too long to choose an assistant", call_id=call)
-        return Choice(fallback(settings), late=True)
+        return Choice(fallback(settings, caller.backend.assistant_id), late=True)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the agent's own code: whatever it raises, a caller is waiting
         warn("the agent could not choose an assistant", call_id=call, code=type(error).__name__)
-        return Choice(fallback(settings))
+        return Choice(fallback(settings, caller.backend.assistant_id))
 
 
 def _sound(decision: Decision) -> Decision:
@@ -69,9 +69,9 @@ def _sound(decision: Decision) -> Decision:
     return decision
 
 
-def fallback(settings: Settings) -> Decision:
-    """Who answers when the agent does not: a stored assistant, or the apology where there is none."""
-    stored = settings.fallback_assistant_id or settings.assistant_id
+def fallback(settings: Settings, assistant_id: str) -> Decision:
+    """Who answers when the agent does not: `assistant_id` if none is kept for that, or the apology where there is neither."""
+    stored = settings.fallback_assistant_id or assistant_id
     return Assistant(id=stored) if stored else Refusal(settings.apology)
 
 
@@ -101,7 +101,7 @@ def continue_later(waiting: Waiting, call_id: str, caller: Caller) -> None:
         warn("look-up not continued", call_id=call_id, code=type(error).__name__)
 
 
-def tool(agent: Agent) -> Tool:
+def tool(agent: Agent, backend: Callable[[], Backend]) -> Tool:
     """The look-up as the live worker runs it: it stays out of the agent's toolbox, so that no model can call it."""
     box = Toolbox()
 
@@ -111,7 +111,7 @@ def tool(agent: Agent) -> Tool:
         call_sid: Annotated[str, "The phone leg."],
     ) -> str:
         """Look up what the agent knows about the caller."""
-        return finding(agent.assistant(Caller(number, dialled, call_sid, "")))
+        return finding(agent.assistant(Caller(number, dialled, call_sid, backend())))
 
     box.tool(effect="read", meanwhile="-", timeout=SECONDS, deadline=DEADLINE)(assistant_request)
     return next(iter(box))

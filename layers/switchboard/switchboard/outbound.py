@@ -16,9 +16,9 @@ from datetime import datetime
 from typing import Any, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
-from switchboard import admission, messages
+from switchboard import admission, connection, messages
 from switchboard.budget import Overrun, limit
-from switchboard.desk import ASSISTANT_SECONDS, Agent, Caller, webhook_url
+from switchboard.desk import ASSISTANT_SECONDS, Agent, Caller, backend
 from switchboard.errors import Ambiguous, ConditionFailed, NotDone, SettingsError, SwitchboardError, Unavailable
 from switchboard.messages import Assistant
 from switchboard.secrets import VAPI_API_KEY, Secrets
@@ -252,10 +252,11 @@ def _told(item: Item, wanted: Wanted, now: float) -> Outcome:
 
 def _order(dialler: Dialler, wanted: Wanted) -> dict[str, Any]:
     """The body of `POST /call`, without the bypass: Vapi dials."""
-    if not dialler.settings.phone_number_id:
+    number = connection.read(dialler.settings, dialler.secrets).phone_number_id
+    if not number:
         raise NotPlaced("phone_number_id")
     order = {
-        "phoneNumberId": dialler.settings.phone_number_id,
+        "phoneNumberId": number,
         "customer": {"number": wanted.to},
         **messages.assistant_fields(_assistant(dialler, wanted)),
     }
@@ -274,7 +275,7 @@ def _assistant(dialler: Dialler, wanted: Wanted) -> Assistant:
     """Who speaks. Unlike a caller, nobody waits here: without a decision no fallback calls a stranger."""
     if wanted.assistant_id:
         return Assistant(id=wanted.assistant_id)
-    callee = Caller(wanted.to, "", "", webhook_url(dialler.secrets))
+    callee = Caller(wanted.to, "", "", backend(dialler.settings, dialler.secrets))
     try:
         with limit(ASSISTANT_SECONDS):
             decision = dialler.agent.assistant(callee)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from switchboard import admission, calls, gateway, ladder, legs, lookups, routes, transfers, twiml, ways
 from switchboard.budget import Overrun, limit
-from switchboard.desk import Agent, Caller, webhook_url
+from switchboard.desk import Agent, Caller, backend
 from switchboard.errors import (
     Ambiguous,
     Refused,
@@ -158,8 +158,8 @@ def _decide(exchange: Exchange, asked: Asked, returned: Mapping[str, str]) -> lo
 
 def _caller(exchange: Exchange, asked: Asked, returned: Mapping[str, str]) -> Caller:
     fields = asked.fields
-    url = webhook_url(exchange.secrets)
-    return Caller(fields.get("From", ""), fields.get("To", ""), asked.call_sid, url, returned)
+    about = backend(exchange.settings, exchange.secrets)
+    return Caller(fields.get("From", ""), fields.get("To", ""), asked.call_sid, about, returned)
 
 
 def _informed(assistant: Assistant, returned: Mapping[str, str]) -> Assistant:

@@ -1,7 +1,7 @@
 """Secrets from SSM: several valid at once, cached, stale rather than missing, re-read when a signature fails.
 
 A secret is a SecureString that holds a JSON list of `{"id", "secret", "not_after"}`; `not_after` (epoch seconds) is
-optional. `public-base-url` is a plain String under the same path.
+optional. `public-base-url` and `connection` are plain Strings under the same path.
 """
 
 import json
@@ -20,6 +20,7 @@ VAPI_PUBLIC_KEY = "vapi-public-key"
 TWILIO_AUTH_TOKEN = "twilio-auth-token"  # noqa: S105 - the name of a parameter
 TWILIO_API_SECRET = "twilio-api-secret"  # noqa: S105 - the name of a parameter; set only where TWILIO_API_KEY_SID is
 PUBLIC_BASE_URL = "public-base-url"
+CONNECTION = "connection"  # `switchboard.connection` says what is in it
 
 FRESH = 300  # seconds that a value is used without asking again
 STALE = 24 * 3600  # seconds that an old value is used while SSM does not answer

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from switchboard import control, messages, routes, twiml
+from switchboard import connection, control, messages, routes, twiml
 from switchboard.errors import Ambiguous, NotDone, SettingsError
 from switchboard.ladder import Cause
 from switchboard.messages import Assistant
@@ -32,7 +32,7 @@ class Leg(NamedTuple):
     """Whether nothing has answered it yet."""
 
 
-class Connection(NamedTuple):
+class Connected(NamedTuple):
     """What Twilio is told, and which call of Vapi's it leads to ('' where Vapi makes it only then)."""
 
     document: str
@@ -42,7 +42,7 @@ class Connection(NamedTuple):
 
 def connect(
     settings: Settings, secrets: Secrets, vapi: Vapi, base: str, leg: Leg, assistant: Assistant, *, timeout: float
-) -> Connection:
+) -> Connected:
     """Lead a leg to the assistant. `SettingsError` if this stack cannot that way, `NotDone` or `Ambiguous` if Vapi does not."""
     if settings.way == SIP:
         made = _sip(settings, base, leg, assistant)
@@ -55,7 +55,7 @@ def connect(
     return made
 
 
-def _sip(settings: Settings, base: str, leg: Leg, assistant: Assistant) -> Connection:
+def _sip(settings: Settings, base: str, leg: Leg, assistant: Assistant) -> Connected:
     if not settings.sip_uri:
         raise SettingsError("SIP_URI is not set")
     # Vapi hands X- headers to the assistant as variables; so its messages say which leg they belong to.
@@ -65,29 +65,30 @@ def _sip(settings: Settings, base: str, leg: Leg, assistant: Assistant) -> Conne
     # First, so that it fits, and no variable of the agent's stands in its place.
     own = {"X-call_sid": leg.call_sid}
     headers = own | headers | own
-    return Connection(twiml.sip(settings.sip_uri, action, headers=headers, timeout=SIP_SECONDS))
+    return Connected(twiml.sip(settings.sip_uri, action, headers=headers, timeout=SIP_SECONDS))
 
 
-def _redirect(settings: Settings, leg: Leg) -> Connection:
+def _redirect(settings: Settings, leg: Leg) -> Connected:
     if not leg.rings:
         raise SettingsError("a leg that was answered cannot be redirected to Vapi")
-    return Connection(twiml.redirect(settings.inbound_url))
+    return Connected(twiml.redirect(settings.inbound_url))
 
 
 def _bypass(
     settings: Settings, secrets: Secrets, vapi: Vapi, leg: Leg, assistant: Assistant, timeout: float
-) -> Connection:
+) -> Connected:
     key = secrets.first(VAPI_API_KEY)
-    if not (settings.phone_number_id and key):
+    number = connection.read(settings, secrets).phone_number_id
+    if not (number and key):
         raise SettingsError("PHONE_NUMBER_ID or vapi-api-key is not set")
-    call = vapi.create_call(key, call_request(settings, leg, assistant), timeout=timeout)
+    call = vapi.create_call(key, call_request(settings, number, leg, assistant), timeout=timeout)
     call_id, document = _made(call)
     url = _part(call, "monitor").get("controlUrl")
     host = control.host(url if isinstance(url, str) else "", call_id, local=settings.local)
-    return Connection(document, call_id, host)
+    return Connected(document, call_id, host)
 
 
-def call_request(settings: Settings, leg: Leg, assistant: Assistant) -> dict[str, Any]:
+def call_request(settings: Settings, phone_number_id: str, leg: Leg, assistant: Assistant) -> dict[str, Any]:
     """The body of `POST /call` for a caller who is on the line at Twilio already."""
     customer: dict[str, Any] = {"number": leg.number}
     if not messages.E164.fullmatch(leg.number):
@@ -95,7 +96,7 @@ def call_request(settings: Settings, leg: Leg, assistant: Assistant) -> dict[str
         number = leg.number[:40] if len(leg.number) >= 3 else "anonymous"
         customer = {"number": number, "numberE164CheckEnabled": False}
     request = {
-        "phoneNumberId": settings.phone_number_id,
+        "phoneNumberId": phone_number_id,
         "phoneCallProviderBypassEnabled": True,
         "customer": customer,
         **messages.assistant_fields(assistant),

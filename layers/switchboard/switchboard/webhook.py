@@ -8,9 +8,9 @@ a refused request writes nothing and reaches no handler.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from switchboard import admission, calls, gateway, lanes, legs, lookups, messages, signatures
+from switchboard import admission, calls, connection, gateway, lanes, legs, lookups, messages, signatures
 from switchboard.budget import Overrun, limit
-from switchboard.desk import ASSISTANT_SECONDS, Caller, Desk, webhook_url
+from switchboard.desk import ASSISTANT_SECONDS, Caller, Desk, backend
 from switchboard.errors import MessageRefused, Refused, SignatureRefused, Unavailable
 from switchboard.messages import Message
 from switchboard.queue import Ticket
@@ -102,7 +102,8 @@ def _unavailable(error: Unavailable) -> dict[str, Any]:
 
 
 def _assistant_request(desk: Desk, message: Message) -> dict[str, Any]:
-    caller = Caller(message.customer_number, message.dialled_number, message.call_sid, webhook_url(desk.secrets))
+    about = backend(desk.settings, desk.secrets)
+    caller = Caller(message.customer_number, message.dialled_number, message.call_sid, about)
     choice = lookups.choose(desk.agent, caller, desk.settings, message.call_id)
     decided = messages.assistant_answer(choice.decision)
     answer = calls.keep_answer(desk.store, message, decided, desk.clock())
@@ -113,7 +114,11 @@ def _assistant_request(desk: Desk, message: Message) -> dict[str, Any]:
 
 
 def _fallback_assistant(desk: Desk, _message: Message) -> dict[str, Any]:
-    return messages.assistant_answer(lookups.fallback(desk.settings))
+    try:
+        connected = connection.read(desk.settings, desk.secrets).assistant_id
+    except Unavailable:
+        connected = desk.settings.assistant_id
+    return messages.assistant_answer(lookups.fallback(desk.settings, connected))
 
 
 def _status_update(desk: Desk, message: Message) -> dict[str, Any]:

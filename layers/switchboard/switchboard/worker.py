@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from switchboard import calls, delivery, endings, lookups, toolcalls, transfers
 from switchboard.budget import Overrun, limit
 from switchboard.delivery import Speaker
-from switchboard.desk import Agent
+from switchboard.desk import Agent, Backend
 from switchboard.endings import Endings
 from switchboard.errors import Unavailable
 from switchboard.messages import one_line
@@ -54,6 +54,8 @@ class Bench(NamedTuple):
     """What ends the other side of a call; the after-call lane has no need of it."""
     switch: Switch | None = None
     """What moves a phone leg; without it no tool can transfer."""
+    backend: Callable[[], Backend] = Backend
+    """What the agent is told of this stack when a look-up is made up for; the after-call lane has none to make up for."""
 
 
 def work(bench: Bench, ticket: Ticket, receipt: str, remaining: Callable[[], float]) -> None:
@@ -92,7 +94,7 @@ def _work(bench: Bench, ticket: Ticket, receipt: str, remaining: Callable[[], fl
 
 
 def _run(bench: Bench, row: Row, receipt: str, remaining: Callable[[], float]) -> Row | None:
-    tool = lookups.tool(bench.agent) if row.tool == lookups.NAME else bench.agent.tools.get(row.tool)
+    tool = lookups.tool(bench.agent, bench.backend) if row.tool == lookups.NAME else bench.agent.tools.get(row.tool)
     if tool is None:
         # Removed by a deployment after it was accepted: let its deadline close it, and say what is missing.
         warn("tool does not exist any more", tool=row.tool, call_id=row.call_id)
