@@ -22,6 +22,7 @@ class Deployed(NamedTuple):
     """Parameters and outputs of the template, and the secrets that are stored, the newest valid value of each."""
 
     stack: str
+    stack_id: str
     parameters: Mapping[str, str]
     outputs: Mapping[str, str]
     secrets: Mapping[str, Entry]
@@ -69,6 +70,7 @@ def read(chosen: Target) -> Deployed:
     valid = {name: secrets.valid(stored.get(name, "[]"), datetime.now(UTC)) for name in NAMES}
     return Deployed(
         stack=chosen.stack,
+        stack_id=str(found["StackId"]),
         parameters={one["ParameterKey"]: one.get("ParameterValue", "") for one in found.get("Parameters", [])},
         outputs=outputs,
         secrets={name: entries[-1] for name, entries in valid.items() if entries},

@@ -21,7 +21,7 @@ ORG_ID = "00000000-0000-4000-8000-00000000000f"
 MASKED = "********"
 SECRET_FIELDS = ("twilioAuthToken", "twilioApiSecret")  # of a number; no answer holds them
 PLAN_SECRETS = ("secretKey", "token", "clientSecret")
-ANSWERING = ("assistantId", "squadId", "workflowId")  # who answers a number: null unsets them
+UNSET = ("assistantId", "squadId", "workflowId", "server")  # who answers, and who is asked: null unsets them
 LIMIT, MOST = 100, 1000  # objects of a list: unless asked otherwise, and at the most
 _PATH = re.compile(r"/(assistant|tool|phone-number|credential)(?:/([A-Za-z0-9-]+))?")
 _EXTRA = re.compile(r"'([^']+)'")
@@ -138,7 +138,7 @@ class Account:
         return self._store(kind, body, self._new_id())
 
     def _update(self, kind: str, stored: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
-        unset = {name for name in ANSWERING if kind == "phone-number" and name in body and body[name] is None}
+        unset = {name for name in UNSET if name in body and body[name] is None}
         given = {name: value for name, value in body.items() if name not in unset}
         told_by = KINDS[kind].told_by
         if kind == "phone-number" and told_by not in body:

@@ -48,6 +48,7 @@ ROLES = ("assistant", "function", "user", "system", "tool")
 FAILURES = ("refuse", "limit", "error", "timeout", "lose")
 # What can be told to fail: calls, control URLs, and each request about what an organisation holds, as "POST /tool".
 FAILING = ("call", "control", *(f"{method} /{kind}" for method in ("GET", "POST", "PATCH", "DELETE") for kind in KINDS))
+WEB_SOCKET_CALL = "vapi.websocketCall"
 TIMEOUT = 60.0  # longer than any client waits
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 _CONTROL_PATH = re.compile(r"/([A-Za-z0-9-]+)/control")
@@ -68,6 +69,8 @@ class VapiFake(Loopback):
     ) -> None:
         super().__init__(port)
         self.account = Account(twilio, new_id)
+        self.tell: Callable[[dict[str, Any]], None] = lambda call: None
+        """Called with each call that Vapi carries by itself, over a web socket."""
         self.api_key = api_key
         self.public_key = public_key
         self.new_id = new_id
@@ -141,7 +144,9 @@ class VapiFake(Loopback):
         if faults := order_faults(order):
             raise Refused(400, faults)
         bypass = order.get("phoneCallProviderBypassEnabled") is True
-        call = self._open("inboundPhoneCall" if bypass else "outboundPhoneCall", order)
+        call = self._open(_kind(order, bypass), order)
+        if call["type"] == WEB_SOCKET_CALL:
+            self.tell(dict(call))
         answer = call | {
             "subscriptionLimits": {"concurrencyBlocked": False, "concurrencyLimit": 10, "remainingConcurrentCalls": 9}
         }
@@ -233,11 +238,24 @@ def order_faults(order: dict[str, Any]) -> list[str]:
     faults = [f"property {name} should not exist" for name in order if name not in CALL_FIELDS]
     if not any(order.get(name) for name in ("assistantId", "assistant", "squadId", "squad", "workflowId", "workflow")):
         faults.append("one of assistantId, assistant, squadId, squad, workflowId, workflow must be given")
+    if _by_web_socket(order):
+        return faults
     if not isinstance(order.get("phoneNumberId"), str) and not isinstance(order.get("phoneNumber"), dict):
         faults.append("phoneNumberId or phoneNumber must be given")
     if not isinstance(order.get("phoneCallProviderBypassEnabled", False), bool):
         faults.append("phoneCallProviderBypassEnabled must be a boolean value")
     return faults + customer_faults(order.get("customer"))
+
+
+def _by_web_socket(order: dict[str, Any]) -> bool:
+    transport = order.get("transport")
+    return isinstance(transport, dict) and transport.get("provider") == "vapi.websocket"
+
+
+def _kind(order: dict[str, Any], bypass: bool) -> str:
+    if _by_web_socket(order):
+        return WEB_SOCKET_CALL
+    return "inboundPhoneCall" if bypass else "outboundPhoneCall"
 
 
 def customer_faults(customer: Any) -> list[str]:

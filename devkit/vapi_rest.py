@@ -84,6 +84,6 @@ class VapiRest:
             if failed.status != HTTPStatus.NOT_FOUND:
                 raise
 
-    def call(self, body: Body) -> str:
-        """`POST /call`: the id of a call that Vapi makes."""
-        return str(self._rest.ask("POST", "/call", json=dict(body)).get("id", ""))
+    def call(self, body: Body) -> dict[str, Any]:
+        """`POST /call`: a call that Vapi makes."""
+        return dict(self._rest.ask("POST", "/call", json=dict(body)))
