@@ -75,6 +75,8 @@ def shown(name: str, value: Any) -> str:
     if name in SECRET:
         return "(secret)"
     if isinstance(value, Mapping):
+        if value.get("url"):
+            return shown("url", value["url"])
         return f"{{{', '.join(f'{key}: {shown(key, entry)}' for key, entry in value.items())}}}"[: 3 * LONGEST]
     if isinstance(value, list | tuple):
         if any(isinstance(one, Mapping) for one in value):

@@ -25,7 +25,7 @@ class Failed(Exception):
         super().__init__(f"{who} {told}{f' ({words})' if words else ''}")
         self.status = status
         self.pause = pause
-        self.refused = 400 <= status < 500 and status not in (408, 409, 425, 429)
+        self.refused = 400 <= status < 500 and status not in (408, 425, 429)
 
 
 class Rest:

@@ -92,13 +92,12 @@ def own_assistant(there: There, name: str, webhook_url: str) -> Object | None:
 
 
 def own_tools(there: There, webhook_url: str, assistant: Object | None) -> list[Object]:
-    """The function tools that ask this stack, or did when they were given to its assistant; the oldest first."""
+    """The function tools that ask this stack, or that its assistant has (they did, then); those first, and the oldest."""
     referenced = _tool_ids(assistant)
     found = [
         one
         for one in there.tools
-        if one.get("type") == "function"
-        and (wanted.url_of(one) == webhook_url or (one["id"] in referenced and "/webhook/vapi" in wanted.url_of(one)))
+        if one.get("type") == "function" and (wanted.url_of(one) == webhook_url or one["id"] in referenced)
     ]
     return sorted(found, key=lambda one: (one["id"] not in referenced, str(one.get("createdAt"))))
 

@@ -156,10 +156,9 @@ def _form(request: Request) -> dict[str, str]:
 
 
 def _changed(number: dict[str, Any], form: Mapping[str, str]) -> dict[str, Any]:
-    for name, value in form.items():
-        number[_key(name)] = value
-        if name in EXCLUDING and value:
-            number[_key(EXCLUDING[name])] = ""
+    taken = {EXCLUDING[name]: "" for name, value in form.items() if name in EXCLUDING and value}
+    for name, value in {**form, **taken}.items():
+        number[_key(name)] = None if name == "TrunkSid" and not value else value
     return number
 
 
