@@ -25,7 +25,7 @@ REFUSED = {
     "not_allowed": "OutboundPrefixes does not allow the number",
     "quiet_hours": "it is night where the number is, see QuietHours",
     "conflict": "this key stands for another request: take another key",
-    "phone_number_id": "PhoneNumberId is not set, so there is no number to call from",
+    "phone_number_id": "PhoneNumberId is not set and nothing is connected, so there is no number to call from",
     "agent": "the agent could not choose an assistant: the function's log says why",
     "no_assistant": "the agent gave no assistant for this number",
     "cap": f"as many calls as MaxCalls allows are under way: {AGAIN} later",

@@ -222,6 +222,9 @@ def _report(report: Item, session: Item, reveal: bool) -> Iterator[Event]:
     if summary := str(report.get("summary", "")):
         facts["summary"] = _shown(summary, reveal)
         text += f", summary {facts['summary']}"
+    if outputs := report.get("outputs"):
+        facts["outputs"] = {name: _shown(result, reveal) for name, result in sorted(outputs.items())}
+        text += "".join(f", {name} {result}" for name, result in facts["outputs"].items())
     yield Event(at, "session", "report", text, facts)
 
 

@@ -156,14 +156,15 @@ def mend(schema: Any, name: str = "") -> Any:
     if not isinstance(schema, dict):
         return schema
     mended = {key: _mend_part(key, value, name) for key, value in schema.items() if not _is_prose(key, value)}
-    if "oneOf" in mended:
+    # A property may be called "oneOf" too: then it is one schema, and not a list of them.
+    if isinstance(mended.get("oneOf"), list):
         mended["anyOf"] = mended.pop("oneOf")
     if mended.get("type") == "array":
         mended.pop("enum", None)
     if isinstance(mended.get("pattern"), str):
         plain = re.sub(r"^/(.*)/[a-z]*$", r"\1", mended["pattern"])
         mended["pattern"] = plain.replace(r"[\p{L}\d]", r"[^\W_]").replace(r"\p{L}", r"[^\W\d_]")
-    if mended.pop("nullable", False):
+    if mended.get("nullable") in (True, False) and mended.pop("nullable"):
         return {"anyOf": [mended, {"type": "null"}]}
     return mended
 

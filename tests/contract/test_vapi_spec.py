@@ -58,6 +58,9 @@ def test_every_pattern_can_be_read(spec: Spec) -> None:
         ("X", {"pattern": "/^a$/"}, {"pattern": "^a$"}),
         ("X", {"pattern": r"/^\p{L}[\p{L}\d]*(?::\d)?$/u"}, {"pattern": r"^[^\W\d_][^\W_]*(?::\d)?$"}),
         ("X", {"oneOf": [{"type": "string"}]}, {"anyOf": [{"type": "string"}]}),
+        ("X", {"properties": {"oneOf": {"type": "string"}}}, {"properties": {"oneOf": {"type": "string"}}}),
+        ("X", {"properties": {"nullable": {"type": "string"}}}, {"properties": {"nullable": {"type": "string"}}}),
+        ("X", {"type": "string", "nullable": False}, {"type": "string"}),
         ("X", {"type": "string", "nullable": True}, {"anyOf": [{"type": "string"}, {"type": "null"}]}),
         (
             "X",

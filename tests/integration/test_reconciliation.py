@@ -33,6 +33,11 @@ SAID = {
     "startedAt": "2027-01-15T08:00:05.000Z",
     "endedAt": "2027-01-15T08:02:00.000Z",
     "cost": 0.0412,
+    "artifact": {
+        "recordingUrl": "https://storage.example/private.wav",
+        "transcript": "private",
+        "structuredOutputs": {"so_1": {"name": "outcome", "result": {"changed": True}}},
+    },
     "analysis": {"summary": "They moved the appointment.", "successEvaluation": "true", "structuredData": {"a": 1}},
 }
 OVER = {
@@ -43,7 +48,6 @@ OVER = {
     "phoneCallProviderId": CALL_SID,
     "customer": {"number": CALLER},
     "monitor": {"controlUrl": "https://a.vapi.ai/x/control"},
-    "artifact": {"recordingUrl": "https://storage.example/private.wav", "transcript": "private"},
     "messages": [{"role": "user", "message": "private"}],
     **SAID,
 }
@@ -276,6 +280,7 @@ def test_the_fetched_report_is_the_one_that_the_message_would_have_left(
     fetched, session = report(house), house.items(f"CALL#{CALL}")["META"]
     assert fetched["summary"] == "They moved the appointment."
     assert fetched["cost_micros"] == 41200
+    assert fetched["outputs"] == {"outcome": '{"changed":true}'}
     assert counted == [(Count.RECONCILED, "report")]
     assert not is_open(house)
 

@@ -71,11 +71,59 @@ def test_a_report_alone_ends_the_call(house: House) -> None:
 
 def test_a_report_keeps_no_words_where_transcripts_are_off(house: House) -> None:
     quiet = house.desk._replace(settings=house.settings._replace(store_transcripts=False))
-    report = message("end-of-call-report", house.clock, endedReason="x", analysis={"summary": "Private."})
+    outputs = {"so_1": {"name": "outcome", "result": "Private."}}
+    report = message(
+        "end-of-call-report",
+        house.clock,
+        endedReason="x",
+        analysis={"summary": "Private."},
+        artifact={"structuredOutputs": outputs},
+    )
 
     webhook.respond(quiet, house.event(report))
 
     assert "Private." not in str(house.items(f"CALL#{CALL}"))
+
+
+def kept(house: House, outputs: Any) -> Any:
+    say(house, "end-of-call-report", endedReason="x", artifact={"structuredOutputs": outputs})
+    return house.items(f"CALL#{CALL}")["REPORT"].get("outputs")
+
+
+def test_a_report_keeps_what_was_read_off_the_conversation(house: House) -> None:
+    outputs = {
+        "so_1": {"name": "outcome", "result": {"changed": True, "score": 0.5, "wanted": "é"}},
+        "so_2": {"name": "satisfied", "result": False},
+        "so_3": {"name": "nothing", "result": None},
+    }
+
+    assert kept(house, outputs) == {"outcome": '{"changed":true,"score":0.5,"wanted":"é"}', "satisfied": "false"}
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        None,
+        [],
+        "x",
+        {},
+        {"so_1": None},
+        {"so_1": {"result": 1}},
+        {"so_1": {"name": 1, "result": 1}},
+        {"so_1": {"name": "", "result": 1}},
+        {"so_1": {"name": "x" * 41, "result": 1}},
+        {"so_1": {"name": "long", "result": "x" * 999}},
+    ],
+)
+def test_of_outputs_that_are_none_nothing_is_kept(house: House, outputs: Any) -> None:
+    assert kept(house, outputs) is None
+
+
+def test_a_report_stays_small_however_much_is_read_off(house: House) -> None:
+    outputs = {f"so_{n}": {"name": f"{n:040}", "result": "x" * 998} for n in range(11)}
+
+    found = kept(house, outputs)
+    assert list(found.values()) == ['"' + "x" * 998 + '"'] * 10
 
 
 def test_a_report_keeps_only_what_is_on_the_list(house: House) -> None:

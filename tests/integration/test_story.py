@@ -19,6 +19,9 @@ def told(house: House, identity: str = CALL, *, reveal: bool = False) -> Story:
     return story.read(house.aws.dynamodb, house.settings.table, identity, reveal=reveal, now=house.clock())
 
 
+ARTIFACT = {"structuredOutputs": {"so_1": {"name": "outcome", "result": {"day": "Friday"}}}}
+
+
 def interrupted_call(house: House) -> None:
     """A caller who changes her mind while the first change is being made, and then hangs up."""
     legs.open_leg(house.store, CALL_SID, {}, 1800, house.clock())
@@ -36,7 +39,14 @@ def interrupted_call(house: House) -> None:
     house.clock.advance(3)
     say(house, "status-update", status="ended", endedReason="customer-ended-call")
     legs.record_status(house.store, CALL_SID, {"SequenceNumber": "1", "CallStatus": "completed"}, house.clock())
-    say(house, "end-of-call-report", endedReason="customer-ended-call", cost=0.05, analysis={"summary": "Moved."})
+    say(
+        house,
+        "end-of-call-report",
+        endedReason="customer-ended-call",
+        cost=0.05,
+        analysis={"summary": "Moved."},
+        artifact=ARTIFACT,
+    )
 
 
 def test_an_interrupted_call_is_told_in_order_with_what_became_of_each_result(house: House) -> None:
@@ -57,7 +67,7 @@ def test_an_interrupted_call_is_told_in_order_with_what_became_of_each_result(ho
         "move …ll_2: delivered, speak",
         "ended: customer-ended-call",
         "Twilio says: completed",
-        "end-of-call report: customer-ended-call, 0.0500 USD",
+        "end-of-call report: customer-ended-call, 0.0500 USD, summary [6 characters], outcome [16 characters]",
     ]
     flat = " ".join(text.split())
     # What happens at one moment may be told in any order.
@@ -76,6 +86,7 @@ def test_nothing_that_was_said_or_given_is_shown_unless_it_is_asked_for(house: H
     assert f"“{WORDS}”" in revealed
     assert '"to":"Thursday"' in revealed
     assert "Moved to Thursday." in revealed
+    assert 'outcome “{"day":"Friday"}”' in revealed
     assert CALLER not in revealed
 
 

@@ -10,8 +10,13 @@ from typing import Any
 
 import pytest
 import yaml
+from mypy import api
 
+from agent import agent
+from devkit.assistant_rules import LIMITS, Needs, faults
 from devkit.cli import COMMANDS
+from switchboard.connection import Connection
+from switchboard.desk import describe
 from switchboard.tools import Call, Toolbox, ToolError
 from tests import markdown
 from tests.markdown import DOCUMENTS, ROOT, Block
@@ -116,6 +121,57 @@ def test_the_tool_of_the_page_about_tools_works() -> None:
     assert tool.run(call, arguments) == "Table tab_7 is booked under abcd."
     with pytest.raises(ToolError):
         tool.run(call, tool.parse({"table": "tab_7", "start": "2026-01-02T19:00:00-05:00"}))
+
+
+RECIPES = [block.text for block in markdown.blocks(ROOT / "docs/latency.md") if block.language == "python"]
+STACK = describe("https://voice.example.com", Connection(), store_transcripts=True, control_authentication=False)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda text: text.split("def ")[1].split("(")[0])
+def test_a_recipe_makes_an_assistant_that_vapi_takes(recipe: str) -> None:
+    scope: dict[str, Any] = {}
+    exec(compile(recipe, "latency.md", "exec"), scope)  # noqa: S102 - our own documentation
+    [change] = [value for value in scope.values() if inspect.isfunction(value)]
+    changed = change(agent.configuration(STACK))
+
+    assert changed != agent.configuration(STACK)
+    assert faults(changed, Needs.of(STACK, agent)) == []
+
+
+def test_the_recipes_have_the_types_of_an_assistant(tmp_path: Path) -> None:
+    assert len(RECIPES) == 3
+    for number, recipe in enumerate(RECIPES):
+        (tmp_path / f"recipe_{number}.py").write_text(recipe)
+
+    files = [str(path) for path in sorted(tmp_path.glob("*.py"))]
+    said, _, code = api.run(["--strict", "--cache-dir", str(tmp_path / "cache"), *files])
+    assert code == 0, said
+
+
+def test_every_limit_on_the_page_about_latency_is_the_checked_one() -> None:
+    rows = [line.split("|") for line in (ROOT / "docs/latency.md").read_text().splitlines() if line.startswith("| `")]
+    told = {row[1].strip(" `"): row[3].strip() for row in rows if row[1].strip(" `") in LIMITS}
+
+    assert len(told) == 14
+    assert told == {place: f"{LIMITS[place].least:g} to {LIMITS[place].most:g}" for place in told}
+
+
+def test_the_faults_on_the_page_about_latency_are_really_told() -> None:
+    [block] = [block for block in markdown.blocks(ROOT / "docs/latency.md") if block.language == "text"]
+    config = {
+        **agent.configuration(STACK),
+        "recordingEnabled": True,
+        "transcriber": {"provider": "deepgram", "model": "nova-3", "endpointing": 0.3},
+        "serverMessages": [*STACK.server_messages, "phone-call-control"],
+    }
+
+    assert sorted(faults(config, Needs.of(STACK, agent))) == sorted(block.text.splitlines())
+
+
+def test_every_type_of_message_is_on_the_page_about_latency() -> None:
+    text = (ROOT / "docs/latency.md").read_text()
+
+    assert {kind for kind in STACK.server_messages if f"`{kind}`" not in text} == set()
 
 
 def test_every_option_of_a_tool_is_on_the_page_about_tools() -> None:

@@ -24,6 +24,8 @@ ANSWER_SECONDS = 2 * MAX_TOLERANCE  # a replay is refused long before that
 SKEW = 300  # seconds that a message's clock may be ahead of ours before its time is not believed
 MAX_WORDS = 16_000  # characters of one utterance that are kept
 MAX_REPORT_TEXT = 8_000  # characters of each text in a report; the whole item stays far below 64 KB
+MAX_OUTPUTS, MAX_OUTPUT = 10, 1_000  # structured outputs in a report, and characters of the JSON of each
+MAX_OUTPUT_NAME = 40  # characters; what Vapi takes
 
 RANKS = {"scheduled": 10, "queued": 20, "ringing": 30, "in-progress": 40, "forwarding": 45, "ended": 50}
 ENDED = RANKS["ended"]
@@ -285,4 +287,23 @@ def _report(message: Message, *, words: bool) -> Item:
         for name in ("summary", "successEvaluation"):
             if isinstance(text := analysis.get(name), str):
                 report[name] = text[:MAX_REPORT_TEXT]
+    if words and (outputs := _outputs(body.get("artifact"))):
+        report["outputs"] = outputs
     return report
+
+
+def _outputs(artifact: object) -> dict[str, str]:
+    """The results of structured outputs by name, as JSON: a table takes no number with a fraction as it is.
+
+    One that is too long is left out: it is more than the few facts that are worth keeping, and half of it is no JSON.
+    """
+    given = artifact.get("structuredOutputs") if isinstance(artifact, dict) else None
+    found: dict[str, str] = {}
+    for output in given.values() if isinstance(given, dict) else ():
+        name = output.get("name") if isinstance(output, dict) else None
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_OUTPUT_NAME or output.get("result") is None:
+            continue
+        text = json.dumps(output["result"], ensure_ascii=False, separators=(",", ":"))
+        if len(text) <= MAX_OUTPUT and len(found) < MAX_OUTPUTS:
+            found[name] = text
+    return found

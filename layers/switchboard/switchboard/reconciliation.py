@@ -122,6 +122,6 @@ def _start_after_call(clerk: Clerk, call_id: str, now: float) -> None:
 
 def _report(call: dict[str, Any], call_id: str) -> Message:
     """The message that never came, from what Vapi's REST API says of the call."""
-    names = ("endedReason", "startedAt", "endedAt", "cost", "analysis")
+    names = ("endedReason", "startedAt", "endedAt", "cost", "analysis", "artifact")
     said = {name: call[name] for name in names if name in call}
     return Message({"type": "end-of-call-report", "call": {**call, "id": call_id}, **said})
