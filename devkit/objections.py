@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from devkit import wanted
+from devkit import assistant_rules, wanted
+from devkit.assistant_rules import Needs
 from devkit.deployed import Deployed
 from devkit.there import There, by_id, own_assistant, own_credential, phone
 from devkit.wanted import SWITCHBOARD, Asked, Wanted
@@ -68,7 +69,7 @@ def _named(want: Wanted, there: There) -> Iterator[str]:
 
 
 def _assistant(want: Wanted, there: There) -> Iterator[str]:
-    config = assistant(want, there)
+    config, mend = _to_be_stored(want, there)
     if not config:
         return
     moved = want.answers == SWITCHBOARD and want.way in (BYPASS, SIP)
@@ -77,26 +78,33 @@ def _assistant(want: Wanted, there: There) -> Iterator[str]:
             f"the assistant has transfers that Vapi makes (transferCall), and with VoiceWay={want.way} Vapi cannot move "
             f"the leg: let a tool call `Call.transfer`, or deploy with VoiceWay={REDIRECT}"
         )
-    if (config.get("monitorPlan") or {}).get("controlEnabled") is False:
-        for tool in want.agent.tools:
-            if tool.lane == "live":
-                yield (
-                    f"the tool {tool.name} speaks its result into the call, and the assistant has no live call "
-                    "control: set monitorPlan.controlEnabled to true, or take `meanwhile` from the tool"
-                )
+    needs = Needs.of(want.backend(""), want.agent)
+    if want.assistant_id:
+        config = _what_matters(config, needs)
+    for fault in assistant_rules.faults(config, needs):
+        yield f"{fault}; {mend}"
 
 
-def assistant(want: Wanted, there: There) -> dict[str, Any]:
-    """The assistant as it would stand at Vapi, its tools inline; {} where there is none."""
+def _to_be_stored(want: Wanted, there: There) -> tuple[dict[str, Any], str]:
+    """The assistant as it would stand at Vapi, its tools inline, and where it can be mended; {} where there is none."""
     if not want.assistant_id:
-        return wanted.configuration(want, "")
+        return wanted.configuration(want, ""), "mend it in assistant.py"
     stored = by_id(there.assistants, want.assistant_id)
     if stored is None:
-        return {}
+        return {}, ""
     model = dict(stored.get("model") or {})
     tools = [by_id(there.tools, id) for id in model.get("toolIds") or []]
     model["tools"] = [*(model.get("tools") or []), *filter(None, tools)]
-    return {**stored, "model": model, "server": want.server("")}
+    return {**stored, "model": model, "server": want.server("")}, "mend it at Vapi, in the assistant of AssistantId"
+
+
+def _what_matters(config: Mapping[str, Any], needs: Needs) -> dict[str, Any]:
+    """Of an assistant that somebody else looks after, what decides whether this stack works with it."""
+    kept = {name: config[name] for name in ("server", "monitorPlan") if config.get(name)}
+    given = config.get("serverMessages")
+    if isinstance(given, list):
+        kept["serverMessages"] = [kind for kind in needs.server_messages if kind in given]
+    return kept
 
 
 def _transfers(value: object) -> bool:

@@ -344,11 +344,9 @@ def test_without_a_number_only_vapi_is_set_up(world: World) -> None:
 
 
 def test_an_assistant_of_the_owners_own_is_told_the_server_and_nothing_else(world: World) -> None:
-    config = {**agent.configuration(Backend(server_messages=("tool-calls",))), "server": ELSEWHERE}
+    config = {**agent.configuration(backend_of(world)), "server": ELSEWHERE, "name": "mine"}
     world.parameters["AssistantId"] = id = world.vapi.account.add("assistant", config)
     mine = dict(world.only("assistant"))
-    # What it lacks is the subject of another test.
-    world.only("assistant")["serverMessages"] = list(connect_backend(world).server_messages)
     before = world.state()
     assert world.connect() == 0
 
@@ -361,7 +359,7 @@ def test_an_assistant_of_the_owners_own_is_told_the_server_and_nothing_else(worl
     assert world.state() == before
 
 
-def connect_backend(world: World) -> Backend:
+def backend_of(world: World) -> Backend:
     with session.start(world.target, world.known, Asked(), world.ways, print) as made:
         return made.want.backend("")
 
@@ -600,7 +598,38 @@ def test_a_background_tool_without_live_call_control_is_refused(
     configured(world, monitorPlan=lambda plan: plan | {"controlEnabled": False})
 
     assert world.connect() == 1
-    assert "the tool change_appointment speaks its result into the call" in capsys.readouterr().err
+    told = "monitorPlan.controlEnabled is false, so no result of change_appointment, transfer_to_person can be spoken"
+    assert f"{told}; mend it in assistant.py" in capsys.readouterr().err
+    assert writes(world) == []
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        ("tool-calls", "serverMessages lacks tool-calls: no tool of yours can run"),
+        ("speech-update", "serverMessages lacks speech-update: results are spoken into the caller's words"),
+        ("end-of-call-report", "serverMessages lacks end-of-call-report: a call whose end is not told keeps its slot"),
+    ],
+)
+@pytest.mark.parametrize("whose", ["the agent's", "the owner's"])
+def test_an_assistant_that_does_not_tell_what_a_tool_needs_is_refused(
+    world: World, capsys: pytest.CaptureFixture[str], missing: str, told: str, whose: str
+) -> None:
+    configured(world, serverMessages=lambda kinds: [kind for kind in kinds if kind != missing])
+    if whose == "the owner's":
+        config = world.agent.configuration(backend_of(world))
+        world.parameters["AssistantId"] = world.vapi.account.add("assistant", config)
+
+    assert world.connect() == 1
+    assert told in capsys.readouterr().err
+    assert writes(world) == []
+
+
+def test_an_assistant_that_vapi_would_not_take_is_refused(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    configured(world, stopSpeakingPlan=lambda plan: plan | {"voiceSeconds": 2})
+
+    assert world.connect() == 1
+    assert "stopSpeakingPlan.voiceSeconds is 2" in capsys.readouterr().err
     assert writes(world) == []
 
 
