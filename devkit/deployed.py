@@ -41,7 +41,7 @@ class Deployed(NamedTuple):
         """How Vapi is expected to sign; `UserError` if the functions would not start with it."""
         try:
             overrides = json.loads(self.parameters.get("SignatureOverrides") or "{}")
-            return choose(self.parameters["SignatureScheme"], overrides)
+            return choose(self.parameters["SignatureScheme"], dict(overrides.items()))
         except (ValueError, TypeError, AttributeError, SettingsError):
             raise UserError(
                 "no function starts with SignatureScheme and SignatureOverrides as they are: deploy with others"

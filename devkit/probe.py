@@ -19,15 +19,14 @@ from devkit.rest import Failed
 from devkit.session import Session
 from devkit.target import Target
 from switchboard import control
-from switchboard.errors import RemoteError
 from switchboard.secrets import VAPI_PUBLIC_KEY, VAPI_WEBHOOK
 from switchboard.settings import LOCAL
 from switchboard.signatures import sign
 from switchboard.store import Key, Store
-from switchboard.vapi import Vapi
 
 UNKNOWN_TYPE = "switchboard-probe"  # a message type that the functions acknowledge, and nothing more
 SECONDS, LOOK_SECONDS = 10.0, 0.5  # how long a message of Vapi's may take, and how often the table is asked
+END_SECONDS = 5.0
 TIMEOUT = 20.0  # a function's first start is slow
 LOCALHOST = ".localhost"
 
@@ -110,13 +109,16 @@ def vapi(made: Session, seconds: float = SECONDS, clock: Callable[[], float] = t
 
 def _end(made: Session, call: Mapping[str, Any]) -> None:
     """If Vapi has not sent anything by itself, it tells that the call is over."""
-    url = (call.get("monitor") or {}).get("controlUrl")
+    url, id = (call.get("monitor") or {}).get("controlUrl"), str(call.get("id"))
     local = made.deployed.parameters.get("Stage") == LOCAL
     # The key goes to no host but Vapi's.
-    if isinstance(url, str) and control.host(url, str(call.get("id")), local=local):
-        key = made.deployed.value(VAPI_PUBLIC_KEY) if made.deployed.flag("ControlAuthentication") else ""
-        with suppress(RemoteError):
-            Vapi(made.deployed.parameters["VapiApiUrl"], local=local).speak(url, {"type": "end-call"}, key)
+    host = control.host(url, id, local=local) if isinstance(url, str) else ""
+    if not host:
+        return
+    secured = made.deployed.flag("ControlAuthentication")
+    headers = {"authorization": f"Bearer {made.deployed.value(VAPI_PUBLIC_KEY)}"} if secured else {}
+    with suppress(httpx.HTTPError), httpx.Client(timeout=END_SECONDS, trust_env=not local) as http:
+        http.post(control.url(host, id, local=local), json={"type": "end-call"}, headers=headers)
 
 
 def _arrived(made: Session, table: Store, call: Mapping[str, Any], seconds: float, clock: Callable[[], float]) -> bool:

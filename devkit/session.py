@@ -74,11 +74,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def asked(args: argparse.Namespace) -> Asked:
     """What the options say; `UserError` for a number that is none."""
-    number = "" if args.number == NO_NUMBER else args.number
-    if number and not E164.fullmatch(number):
+    given: str | None = args.number
+    if given not in (None, NO_NUMBER) and not E164.fullmatch(given or ""):
         raise UserError("give the number in full, such as +15550100123")
     if args.account_sid and not _ACCOUNT_SID.fullmatch(args.account_sid):
         raise UserError("an account SID is AC and 32 hexadecimal digits")
+    number = "" if given == NO_NUMBER else given
     return Asked(number, args.account_sid, args.credential_id, args.answers, args.sms)
 
 

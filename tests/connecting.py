@@ -143,8 +143,14 @@ class World:
 
     @property
     def target(self) -> Target:
-        """The stack's AWS account, of which only SSM is asked here."""
-        return Target(STACK, {"ssm": Parameters(self, self.ssm)}.__getitem__)
+        """The stack's AWS account."""
+        return Target(STACK, self._client)
+
+    def _client(self, service: str) -> Any:
+        if service == "ssm":
+            return Parameters(self, self.ssm)
+        make: Any = boto3.client  # its overloads want the name of the service as a literal
+        return make(service, region_name="us-east-1")
 
     @property
     def ways(self) -> Ways:
@@ -158,9 +164,9 @@ class World:
             sleep=self.slept.append,
         )
 
-    def connect(self, **asked: Any) -> int:
+    def connect(self, *, probing: bool = False, **asked: Any) -> int:
         """Run `switchboard connect --yes`."""
-        return connect.connect(self.target, self.known, Asked(**asked), self.ways, yes=True, probing=False)
+        return connect.connect(self.target, self.known, Asked(**asked), self.ways, yes=True, probing=probing)
 
     def plan(self, **asked: Any) -> int:
         """Run `switchboard plan`."""
