@@ -182,4 +182,9 @@ def opened(args: argparse.Namespace) -> tuple[Target, Deployed]:
     chosen = target.chosen(args)
     sys.stdout.write(f"stack {chosen.stack}{f', named in {secrets.SAM_FILE}' if named else ''}\n")
     sys.stdout.flush()
-    return chosen, deployed.read(chosen)
+    known = deployed.read(chosen)
+    if args.local:
+        # The emulator's function URLs are elsewhere than AWS's, which is what its outputs say.
+        fallback = facts.running()["function_urls"]["VoiceFallbackFunction"]
+        known = known._replace(outputs={**known.outputs, "VoiceFallbackUrl": fallback})
+    return chosen, known
