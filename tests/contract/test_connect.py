@@ -1,6 +1,7 @@
 """`switchboard connect`, `plan` and `disconnect` against fakes that are as strict as Vapi and Twilio."""
 
 import io
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,8 +9,10 @@ import httpx
 import pytest
 
 from agent import agent
-from devkit import connect, development, session
+from devkit import connect, development, execution, session
+from devkit.differences import Change
 from devkit.errors import UserError
+from devkit.there import There
 from devkit.wanted import Asked
 from switchboard.desk import Backend
 from switchboard.tools import Toolbox
@@ -749,3 +752,27 @@ def test_the_stack_on_this_machine_reaches_nobody_else(world: World) -> None:
     with pytest.raises(UserError, match="refusing to touch https://api"):
         world.connect()
     assert world.vapi.requests == []
+
+
+@pytest.mark.parametrize("name", ["vapi-api-key", "twilio-auth-token"])
+def test_without_its_secret_nothing_is_put_back_by_halves(world: World, name: str) -> None:
+    world.connect()
+    state = world.state()
+    world.secrets[name] = ""
+
+    with pytest.raises(UserError, match=f"{name} is not stored, so nothing can be put back"):
+        world.disconnect()
+    assert world.state() == state
+
+
+def test_changes_that_never_end_are_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "MOST", 3)
+    numbers = itertools.count()
+
+    def always(there: There) -> list[Change]:
+        return [Change("update", "connection", "what the functions know", {"assistant_id": f"a-{next(numbers)}"})]
+
+    started = session.start(world.target, world.known, Asked(), world.ways, print)
+    with started as made, pytest.raises(UserError, match="always something left to do"):
+        execution.converge(made.scene, made.there, always)
+    assert world.connection["assistant_id"] == "a-2"
