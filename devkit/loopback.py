@@ -174,6 +174,9 @@ def _handler(owner: Loopback) -> type[BaseHTTPRequestHandler]:
         def do_OPTIONS(self) -> None:
             self._serve()
 
+        def do_DELETE(self) -> None:
+            self._serve()
+
         def log_message(self, format: str, *args: Any) -> None:
             """The records are the log."""
 

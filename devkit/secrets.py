@@ -286,6 +286,11 @@ def parse(text: str) -> list[Entry]:
         return []
 
 
+def valid(text: str, now: datetime) -> list[Entry]:
+    """The entries of a parameter that are valid, the newest last."""
+    return [entry for entry in parse(text) if entry["secret"] and not _ended(entry, now)]
+
+
 def _entry(given: dict[str, Any]) -> Entry:
     entry: Entry = {"id": str(given["id"]), "secret": str(given["secret"])}
     if given.get("not_after"):

@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -19,6 +20,7 @@ import httpx
 
 from devkit import development
 from devkit.loopback import DOOR, Answer, Loopback, Request
+from devkit.twilio_numbers_fake import Numbers, Users
 from switchboard.signatures import sign_twilio
 
 MAX_TWIML = 64 * 1024
@@ -28,6 +30,15 @@ TERMINAL = ("completed", "busy", "failed", "no-answer", "canceled")
 # Verbs that keep the caller: the document goes on only when they end, and the fake lets the player say when.
 KEEPING = ("Connect", "Dial", "Enqueue", "Record", "Gather", "Redirect")
 VERBS = ("Say", "Play", "Pause", "Hangup", "Reject", "Leave", *KEEPING)
+# Status and code of failures that do nothing; the other two act, but the answer comes too late or never.
+FAILURES: Mapping[str, tuple[int, int] | None] = {
+    "refuse": (400, 20001),
+    "limit": (429, 20429),
+    "error": (500, 20500),
+    "timeout": None,
+    "lose": None,
+}
+TIMEOUT = 60.0  # longer than any client waits
 _CALL_PATH = re.compile(r"/2010-04-01/Accounts/(?P<account>AC[0-9a-f]{32})/Calls/(?P<sid>CA[0-9a-f]{32})\.json")
 
 
@@ -237,18 +248,23 @@ class TwilioFake(Loopback):
         *,
         account: str = development.TWILIO_ACCOUNT_SID,
         token: str = development.TWILIO_AUTH_TOKEN,
+        keys: Mapping[str, str] = MappingProxyType({}),
         exchange: Rest | None = None,
     ) -> None:
         super().__init__(port)
         self.exchange = exchange
         self.account = account
         self.token = token
+        self.numbers = Numbers(Users(account, {account: token, **keys}))
+        self._failures: list[tuple[str, str]] = []
         self.legs: dict[str, dict[str, str]] = {}
 
     def answer(self, request: Request) -> Answer:
         """Answer as Twilio's REST API would."""
         if request.path.startswith(DOOR):
             return self._door(request)
+        if self.numbers.serves(request.path):
+            return self._failing(request)
         match = _CALL_PATH.fullmatch(request.path)
         if self.exchange and not (match and match["sid"] in self.legs):
             return self._ask_exchange(self.exchange, request)
@@ -258,6 +274,22 @@ class TwilioFake(Loopback):
         if leg is None or request.method not in ("GET", "POST"):
             return _error(404, 20404, "The requested resource was not found")
         return self._change(leg, request.form()) if request.method == "POST" else Answer(200, leg)
+
+    def fail(self, method: str, how: str, times: int = 1) -> None:
+        """Let the next requests of a method about phone numbers fail, as `VapiFake.fail` does."""
+        if how not in FAILURES:
+            raise ValueError(f"cannot fail {method!r} by {how!r}")
+        with self.lock:
+            self._failures += [(method, how)] * times
+
+    def _failing(self, request: Request) -> Answer:
+        how = next((how for method, how in self._failures if method == request.method), "")
+        if how:
+            self._failures.remove((request.method, how))
+        if told := FAILURES.get(how):
+            return _error(*told, "as arranged")
+        answer = self.numbers.answer(request)
+        return answer._replace(hold=TIMEOUT if how == "timeout" else 0, lost=how == "lose")
 
     def _ask_exchange(self, exchange: Rest, request: Request) -> Answer:
         pairs = parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)

@@ -1,6 +1,8 @@
 """Vapi on loopback: the API that a backend calls. `POST /call`, `GET /call/{id}` and each live call's control URL; and
 `POST /call/web`, which a browser calls with the public key (`devkit.vapi_web_fake`).
 
+What an organisation is set up with (assistants, tools, numbers, credentials) is in `devkit.vapi_account_fake`.
+
 It is as strict as the real one (unknown fields, numbers, keys are refused) and can be told to fail. Whoever plays a call
 (`devkit.simulate`) moves it along through the door `/_fake/`: a call begins, its audio arrives, it ends. What Vapi
 sends to a backend is in `devkit.server_messages`.
@@ -14,8 +16,9 @@ from typing import Any
 
 from devkit import development, vapi_web_fake
 from devkit.loopback import DOOR, Answer, Loopback, Request
+from devkit.twilio_numbers_fake import Numbers
+from devkit.vapi_account_fake import KINDS, ORG_ID, Account, Refused, json_body, shown
 
-ORG_ID = "00000000-0000-4000-8000-00000000000f"
 # Fields that `POST /call` accepts; anything else is a 400 "property … should not exist", as at Vapi. The last one
 # is missing from the published schema, though Vapi's own samples and documentation use it.
 CALL_FIELDS = frozenset(
@@ -43,19 +46,19 @@ CALL_FIELDS = frozenset(
 )
 CONTROLS = ("mute-assistant", "unmute-assistant", "mute-customer", "unmute-customer", "say-first-message")
 ROLES = ("assistant", "function", "user", "system", "tool")
-FAILURES = ("refuse", "error", "timeout", "lose")
+FAILURES = ("refuse", "limit", "error", "timeout", "lose")
+# What can be told to fail: calls, control URLs, and each request about what an organisation holds, as "POST /tool".
+FAILING = (
+    "call",
+    "control",
+    "web",
+    *(f"{method} /{kind}" for method in ("GET", "POST", "PATCH", "DELETE") for kind in KINDS),
+)
+WEB_SOCKET_CALL = "vapi.websocketCall"
 TIMEOUT = 60.0  # longer than any client waits
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 _CONTROL_PATH = re.compile(r"/([A-Za-z0-9-]+)/control")
 _CALL_PATH = re.compile(r"/call/([A-Za-z0-9-]+)")
-
-
-class Refused(Exception):
-    """A request that Vapi would turn down, with the status and the words that it uses."""
-
-    def __init__(self, status: int, message: str | list[str]) -> None:
-        super().__init__(message)
-        self.answer = Answer(status, {"message": message, "statusCode": status})
 
 
 class VapiFake(Loopback):
@@ -69,8 +72,12 @@ class VapiFake(Loopback):
         public_key: str = development.VAPI_PUBLIC_KEY,
         origins: Sequence[str] = (),
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        twilio: Numbers | None = None,
     ) -> None:
         super().__init__(port)
+        self.account = Account(twilio, new_id)
+        self.tell: Callable[[dict[str, Any]], None] = lambda call: None
+        """Called with each call that Vapi carries by itself, over a web socket."""
         self.api_key = api_key
         self.public_key = public_key
         self.origins = origins  # where the public key may be used; empty is everywhere
@@ -80,14 +87,13 @@ class VapiFake(Loopback):
         self._failures: list[tuple[str, str]] = []
 
     def fail(self, what: str, how: str, times: int = 1) -> None:
-        """Let the next `call`, `control` or `web` requests fail.
+        """Let the next requests of a kind that `FAILING` names fail.
 
-        `refuse` (400) and `error` (500) do nothing; `timeout` and `lose` act, but the answer comes too late or never.
-        Only a `web` call is refused as `busy`, or for its `assistant`.
+        `refuse` (400), `limit` (429) and `error` (500) do nothing; `timeout` and `lose` act, but the answer comes too
+        late or never. Only a `web` call is refused as `busy`, or for its `assistant`.
         """
-        if how not in {"call": FAILURES, "control": FAILURES, "web": (*FAILURES, *vapi_web_fake.REFUSALS)}.get(
-            what, ()
-        ):
+        known = (*FAILURES, *vapi_web_fake.REFUSALS) if what == "web" else FAILURES
+        if what not in FAILING or how not in known:
             raise ValueError(f"cannot fail {what!r} by {how!r}")
         with self.lock:
             self._failures += [(what, how)] * times
@@ -106,6 +112,8 @@ class VapiFake(Loopback):
         entry = super().record(request, answer)
         if entry is None or request.method == "OPTIONS":
             return None
+        if self.account.serves(request.path):
+            return entry | {"body": shown(request.json() or {})}
         made = answer.body.get("id") if isinstance(answer.body, dict) else None
         at_control = _CONTROL_PATH.fullmatch(request.path)
         return entry | {"call": at_control.group(1) if at_control else made, "body": request.json()}
@@ -113,18 +121,18 @@ class VapiFake(Loopback):
     def _failing(self, request: Request) -> Answer:
         if request.method == "OPTIONS":
             return Answer(204)
-        what = (
-            "control"
-            if _CONTROL_PATH.fullmatch(request.path)
-            else "web"
-            if request.path == vapi_web_fake.PATH
-            else "call"
-        )
+        what = "control" if _CONTROL_PATH.fullmatch(request.path) else "call"
+        if request.path == vapi_web_fake.PATH:
+            what = "web"
+        if self.account.serves(request.path):
+            what = f"{request.method} /{request.path.split('/')[1]}"
         how = next((how for waiting, how in self._failures if waiting == what), "")
         if how:
             self._failures.remove((what, how))
         if how == "refuse":
             raise Refused(400, "Bad Request")
+        if how == "limit":
+            raise Refused(429, "Rate limit exceeded")
         if how == "error":
             raise Refused(500, "Internal server error")
         if how in vapi_web_fake.REFUSALS:
@@ -141,8 +149,10 @@ class VapiFake(Loopback):
             raise Refused(
                 401, "Invalid Key. Hot tip, you may be using the public key instead of the private key, or vice versa."
             )
+        if self.account.serves(request.path):
+            return self.account.answer(request)
         if request.method == "POST" and request.path == "/call":
-            return Answer(201, self._create(_json(request)))
+            return Answer(201, self._create(json_body(request)))
         if request.method == "GET" and (match := _CALL_PATH.fullmatch(request.path)):
             return Answer(200, self._known(match.group(1)))
         raise Refused(404, f"Cannot {request.method} {request.path}")
@@ -151,7 +161,9 @@ class VapiFake(Loopback):
         if faults := order_faults(order):
             raise Refused(400, faults)
         bypass = order.get("phoneCallProviderBypassEnabled") is True
-        call = self._open("inboundPhoneCall" if bypass else "outboundPhoneCall", order)
+        call = self._open(_kind(order, bypass), order)
+        if call["type"] == WEB_SOCKET_CALL:
+            self.tell(dict(call))
         answer = call | {
             "subscriptionLimits": {"concurrencyBlocked": False, "concurrencyLimit": 10, "remainingConcurrentCalls": 9}
         }
@@ -213,7 +225,7 @@ class VapiFake(Loopback):
             raise Refused(404, "Call not found or not in progress")
         if demands_public_key(call) and request.bearer != self.public_key:
             raise Refused(401, "Unauthorized")
-        command = _json(request)
+        command = json_body(request)
         if fault := command_fault(command):
             raise Refused(400, fault)
         if command["type"] == "end-call":
@@ -229,13 +241,13 @@ class VapiFake(Loopback):
                 after = int(request.query.get("after", ["0"])[0])
                 return Answer(200, {"requests": self.requests[after:]})
             case ("POST", "calls"):
-                return Answer(201, self._open("inboundPhoneCall", _json(request)))
+                return Answer(201, self._open("inboundPhoneCall", json_body(request)))
             case ("PATCH", "calls"):
-                return Answer(200, self._change(self._known(rest), _json(request)))
+                return Answer(200, self._change(self._known(rest), json_body(request)))
             case ("POST", "streams"):
-                return Answer(200, self._connect(str(_json(request).get("url"))))
+                return Answer(200, self._connect(str(json_body(request).get("url"))))
             case ("POST", "failures"):
-                order = _json(request)
+                order = json_body(request)
                 self.fail(str(order.get("what")), str(order.get("how")), int(order.get("times", 1)))
                 return Answer(200, {})
         raise Refused(404, "the fake has no such door")
@@ -258,11 +270,24 @@ def order_faults(order: dict[str, Any]) -> list[str]:
     faults = [f"property {name} should not exist" for name in order if name not in CALL_FIELDS]
     if not any(order.get(name) for name in ("assistantId", "assistant", "squadId", "squad", "workflowId", "workflow")):
         faults.append("one of assistantId, assistant, squadId, squad, workflowId, workflow must be given")
+    if _by_web_socket(order):
+        return faults
     if not isinstance(order.get("phoneNumberId"), str) and not isinstance(order.get("phoneNumber"), dict):
         faults.append("phoneNumberId or phoneNumber must be given")
     if not isinstance(order.get("phoneCallProviderBypassEnabled", False), bool):
         faults.append("phoneCallProviderBypassEnabled must be a boolean value")
     return faults + customer_faults(order.get("customer"))
+
+
+def _by_web_socket(order: dict[str, Any]) -> bool:
+    transport = order.get("transport")
+    return isinstance(transport, dict) and transport.get("provider") == "vapi.websocket"
+
+
+def _kind(order: dict[str, Any], bypass: bool) -> str:
+    if _by_web_socket(order):
+        return WEB_SOCKET_CALL
+    return "inboundPhoneCall" if bypass else "outboundPhoneCall"
 
 
 def customer_faults(customer: Any) -> list[str]:
@@ -328,15 +353,6 @@ def demands_public_key(call: dict[str, Any]) -> bool:
     holders = (call.get("assistantOverrides"), call.get("assistant"))
     plans = [holder["monitorPlan"] for holder in holders if isinstance(holder, dict) and "monitorPlan" in holder]
     return bool(plans and plans[0].get("controlAuthenticationEnabled"))
-
-
-def _json(request: Request) -> dict[str, Any]:
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Refused(400, "the body must be application/json")
-    value = request.json()
-    if value is None:
-        raise Refused(400, "the body must be a JSON object")
-    return value
 
 
 def _now() -> str:
