@@ -169,7 +169,7 @@ def test_a_build_that_fails_is_one_line_and_deploys_nothing(owner: Owner) -> Non
     kept = template.read_text()
     template.write_text(kept.replace("AWS::Serverless-2016-10-31", "[", 1))
 
-    session = owner.types("deploy", answers=owner.answers())
+    session = owner.types("deploy", "--no-probe", answers=owner.answers())
     template.write_text(kept)
 
     assert session.code == 1
@@ -181,13 +181,13 @@ def test_a_build_that_fails_is_one_line_and_deploys_nothing(owner: Owner) -> Non
 
 def test_a_lost_answer_in_the_middle_is_one_line_and_the_next_run_goes_on(owner: Owner) -> None:
     with losing(owner, "ExecuteChangeSet"):
-        session = owner.types("deploy", answers=owner.answers())
+        session = owner.types("deploy", "--no-probe", answers=owner.answers())
 
     assert session.code == 1
     assert session.screen.splitlines()[-1].startswith("switchboard: sam deploy: ")
 
     # The parameters that were given are not asked for again.
-    session = owner.types("deploy", answers=owner.answers())
+    session = owner.types("deploy", "--no-probe", answers=owner.answers())
 
     assert session.code == 0, session.screen
     assert not [question for question in session.asked if "Parameter" in question]
