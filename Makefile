@@ -1,7 +1,13 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
-# Nothing here means a real AWS account: no profile, no key of yours and no instance role reaches the tools.
+# `make deploy` and `make undeploy` are about your AWS account and find your shell as it is. Nothing else here means a
+# real account: no profile, no key of yours and no instance role reaches the tools.
+ifneq (,$(filter deploy undeploy,$(MAKECMDGOALS)))
+ifneq (1,$(words $(MAKECMDGOALS)))
+$(error make $(filter deploy undeploy,$(MAKECMDGOALS)) is about a real account: run it alone)
+endif
+else
 unexport AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN AWS_ENDPOINT_URL AWS_ROLE_ARN AWS_WEB_IDENTITY_TOKEN_FILE
 unexport AWS_CONTAINER_CREDENTIALS_FULL_URI AWS_CONTAINER_CREDENTIALS_RELATIVE_URI
 export AWS_CONFIG_FILE := /dev/null
@@ -11,6 +17,7 @@ export AWS_ACCESS_KEY_ID := test
 export AWS_SECRET_ACCESS_KEY := test
 export AWS_REGION := us-east-1
 export AWS_DEFAULT_REGION := us-east-1
+endif
 export SAM_CLI_TELEMETRY := 0
 # SAM wants a python3.13 that runs, which a pyenv shim need not be; devkit/setup has put one there.
 export PATH := $(CURDIR)/.local/bin:$(CURDIR)/.venv/bin:$(PATH)
@@ -62,6 +69,15 @@ build: setup ## build the functions and layers into .aws-sam
 	@sam build --cached --parallel --parameter-overrides Architecture=$(ARCHITECTURE) >.local/logs/build.log 2>&1 || \
 		{ printf 'sam build failed: %s (log: .local/logs/build.log)\n' \
 			"$$(grep -m 1 -E '[A-Z][A-Za-z]*Error|ERROR|error:' .local/logs/build.log || tail -n 1 .local/logs/build.log)"; exit 1; } >&2
+
+# Options in ARGS: make deploy ARGS=--yes
+.PHONY: deploy
+deploy: setup ## put the backend into your AWS account, connect it to Vapi and Twilio, and check it
+	@switchboard deploy $(ARGS)
+
+.PHONY: undeploy
+undeploy: setup ## take back what `make deploy` did
+	@switchboard undeploy $(ARGS)
 
 .PHONY: setup
 setup: ## install what the other targets need, below .venv and .local

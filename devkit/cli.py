@@ -13,7 +13,11 @@ from devkit.errors import UserError
 COMMANDS = {
     "up": ("devkit.up", "start the whole backend on this machine and leave it running"),
     "down": ("devkit.down", "stop what `up` started"),
+    "door": ("devkit.door", "open the local stack's API, and nothing else of it, to a tunnel"),
     "demo": ("devkit.demo", "play three whole phone calls and check what was promised"),
+    "deploy": ("devkit.deploy", "put the whole backend into your AWS account, connected and checked"),
+    "undeploy": ("devkit.undeploy", "take back what `deploy` did"),
+    "canary": ("devkit.canary", "ask a deployed stack what it must answer, and what it must refuse"),
     "simulate": ("devkit.simulate", "play a call from a YAML script against the running stack"),
     "call": ("devkit.story", "tell the story of one call from the table"),
     "plan": ("devkit.plan", "show what `connect` would do at Vapi and Twilio"),

@@ -3,11 +3,9 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from botocore.exceptions import ClientError
-
-from devkit import secrets
+from devkit import cloudformation, secrets
 from devkit.errors import UserError
 from devkit.secrets import NAMES, Entry
 from devkit.target import Target
@@ -55,8 +53,8 @@ class Deployed(NamedTuple):
 
 def read(chosen: Target) -> Deployed:
     """Ask AWS; `UserError` where there is no such stack, or none that can be connected."""
-    found = _described(chosen)
-    outputs = {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
+    found = cloudformation.read(chosen)
+    outputs = found.outputs
     if missing := [name for name in OUTPUTS if not outputs.get(name)]:
         raise UserError(f"stack {chosen.stack} has no output {missing[0]}: its deployment has not come to an end")
     paths = [secrets.path(chosen.stack, name) for name in (*NAMES, PUBLIC_BASE_URL)]
@@ -70,18 +68,9 @@ def read(chosen: Target) -> Deployed:
     valid = {name: secrets.valid(stored.get(name, "[]"), datetime.now(UTC)) for name in NAMES}
     return Deployed(
         stack=chosen.stack,
-        stack_id=str(found["StackId"]),
-        parameters={one["ParameterKey"]: one.get("ParameterValue", "") for one in found.get("Parameters", [])},
+        stack_id=found.id,
+        parameters=found.parameters,
         outputs=outputs,
         secrets={name: entries[-1] for name, entries in valid.items() if entries},
         base_url=stored.get(PUBLIC_BASE_URL, "") or outputs["VapiWebhookUrl"].removesuffix("/webhook/vapi"),
     )
-
-
-def _described(chosen: Target) -> dict[str, Any]:
-    try:
-        return dict(chosen.client("cloudformation").describe_stacks(StackName=chosen.stack)["Stacks"][0])
-    except ClientError as error:
-        if error.response["Error"].get("Code") == "ValidationError":
-            raise UserError(f"there is no stack {chosen.stack!r} here: see --stack-name and --region") from None
-        raise

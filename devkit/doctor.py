@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from devkit import captured, development, refusals, secrets, target, twilio_doctor, vapi_doctor
+from devkit import captured, cloudformation, development, refusals, secrets, target, twilio_doctor, vapi_doctor
 from devkit.captured import Captured
 from devkit.diagnosis import Diagnosis, Expected, Stored
 from devkit.errors import UserError
@@ -71,7 +71,7 @@ def _last(chosen: Target) -> int:
     if refusal:
         sys.stdout.write(f"{refusal}\n")
         return 1
-    level = _parameters(chosen).get("LogLevel", "INFO")
+    level = cloudformation.read(chosen).parameters.get("LogLevel", "INFO")
     silent = "" if level == "INFO" else f"; with LogLevel={level} it would not be there, only in the metrics"
     sys.stdout.write(f"no refusal is in the logs of {chosen.stack}{silent}\n")
     return 0
@@ -122,7 +122,7 @@ def _diagnose(args: argparse.Namespace, request: Captured) -> Diagnosis:
 
 
 def _expected(args: argparse.Namespace, request: Captured, name: str, asked: Target | None) -> Expected:
-    given = {**DEFAULTS, **(_parameters(asked) if asked else {})}
+    given = {**DEFAULTS, **(cloudformation.read(asked).parameters if asked else {})}
     now = args.now or request.arrived or time.time()
     values = _values(asked, (name, PUBLIC_BASE_URL)) if asked else {}
     text = values.get(name, "")
@@ -175,17 +175,6 @@ def _typed(name: str) -> str:
         return getpass.getpass(f"{name} (hidden): ")
     # A pipe adds one line break; any other white space may be the mistake.
     return sys.stdin.read().removesuffix("\n")
-
-
-def _parameters(chosen: Target) -> dict[str, str]:
-    """The template parameters that the stack was deployed with."""
-    try:
-        [found] = chosen.client("cloudformation").describe_stacks(StackName=chosen.stack)["Stacks"]
-    except ClientError as error:
-        if error.response["Error"].get("Code") == "ValidationError":
-            raise UserError(f"there is no stack {chosen.stack!r} here: see --stack-name and --region") from None
-        raise
-    return {one["ParameterKey"]: one.get("ParameterValue", "") for one in found.get("Parameters", [])}
 
 
 def _values(chosen: Target, names: tuple[str, ...]) -> dict[str, str]:

@@ -17,6 +17,7 @@ LOCAL = ROOT / ".local"
 NAME = "stack.json"  # of the announced stack, wherever it listens
 PORT_VARIABLE = "SWITCHBOARD_PORT"
 PORTS = 3  # emulator, fake Vapi, fake Twilio
+FAKE_KEY = "test"  # both halves of the emulator's credentials
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -91,13 +92,18 @@ def client(service: str, endpoint: str) -> Any:
         service,
         endpoint_url=endpoint,
         region_name=development.REGION,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106 - the emulator's administrator
+        aws_access_key_id=FAKE_KEY,
+        aws_secret_access_key=FAKE_KEY,
         config=Config(connect_timeout=2, read_timeout=60, retries={"total_max_attempts": 2}, proxies={}),
     )
 
 
 def require_loopback(url: str) -> None:
     """Raise `UserError` unless `url` is on this machine: nothing here may ever touch a real account."""
-    if urlsplit(url).hostname not in LOOPBACK:
+    if not is_loopback(url):
         raise UserError(f"refusing to touch {url}: only an emulator on this machine may be changed")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether `url` is on this machine."""
+    return urlsplit(url).hostname in LOOPBACK

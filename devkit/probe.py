@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from devkit import refusals
+from devkit.canary import AGENT
 from devkit.deployed import Deployed
 from devkit.rest import Failed
 from devkit.session import Session
@@ -78,7 +79,8 @@ def _post(http: httpx.Client, url: str, body: bytes, headers: Mapping[str, str])
         # Not every machine knows that such names are its own.
         headers = {**headers, "host": parts.netloc}
         url = url.replace(parts.netloc, f"127.0.0.1:{parts.port}", 1)
-    return http.post(url, content=body, headers=headers)
+    # The fallback counts who asks, and this is no caller.
+    return http.post(url, content=body, headers={"user-agent": AGENT, **headers})
 
 
 def vapi(made: Session, seconds: float, clock: Callable[[], float] = time.time) -> Verdict:

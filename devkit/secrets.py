@@ -12,18 +12,16 @@ import os
 import secrets as randomness
 import sys
 import time
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from devkit import development, target
+from devkit import development, samconfig, target
 from devkit.errors import UserError
 from devkit.target import Target
 
-SAM_FILE = "samconfig.toml"
 NAMES = ("vapi-webhook", "vapi-api-key", "vapi-public-key", "twilio-auth-token", "twilio-api-secret", "console")
 MAX_PARAMETER = 4096  # characters, of a standard parameter
 KEEP_HOURS = 24.0
@@ -91,11 +89,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `put`, `rotate` or `list`."""
-    named = "" if args.local or args.stack_name else named_by_sam()
+    named = "" if args.local or args.stack_name else samconfig.read().stack_name
     args.stack_name = args.stack_name or named
     chosen = target.chosen(args)
     # First of all, so that nobody types a secret for another stack than the one in mind.
-    sys.stdout.write(f"stack {chosen.stack}{f', named in {SAM_FILE}' if named else ''}\n")
+    sys.stdout.write(f"stack {chosen.stack}{f', named in {samconfig.FILE}' if named else ''}\n")
     sys.stdout.flush()
     with target.explained():
         said = {"put": _put, "rotate": _rotate, "list": _list}[args.action](args, chosen)
@@ -129,8 +127,7 @@ def _value(args: argparse.Namespace) -> Iterator[str]:
     if not args.generate:
         yield read_value(args.name)
         return
-    # Standard base64 is a good secret for every scheme, whether its text counts or what it decodes to.
-    value = base64.b64encode(randomness.token_bytes(RANDOM_BYTES)).decode()
+    value = generated()
     try:
         # Never a file that exists, nor one that a link leads to.
         file = os.open(args.generate, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -156,30 +153,15 @@ def _list(_args: argparse.Namespace, chosen: Target) -> str:
     return "\n".join(listing(chosen.client("ssm"), chosen.stack, now=datetime.now(UTC)))
 
 
-def named_by_sam() -> str:
-    """The stack that `sam deploy` deploys from this folder, or '' where SAM is not told one."""
-    try:
-        told = tomllib.loads(Path(SAM_FILE).read_text("utf-8"))
-    except FileNotFoundError:
-        return ""
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {SAM_FILE} here, which may name the stack: give --stack-name") from error
-    for command in ("deploy", "global"):
-        name = _within(told, "default", command, "parameters", "stack_name")
-        if isinstance(name, str) and name:
-            return name
-    return ""
-
-
-def _within(value: Any, *names: str) -> Any:
-    for name in names:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
-
-
 def path(stack_name: str, name: str) -> str:
     """The name of the SSM parameter."""
     return f"/switchboard/{stack_name}/{name}"
+
+
+def generated() -> str:
+    """A new value that nobody has seen."""
+    # Standard base64 is a good secret for every scheme, whether its text counts or what it decodes to.
+    return base64.b64encode(randomness.token_bytes(RANDOM_BYTES)).decode()
 
 
 def read_value(name: str) -> str:

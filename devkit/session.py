@@ -11,7 +11,7 @@ from typing import NamedTuple
 import httpx
 
 from agent import agent
-from devkit import deployed, facts, remembered, secrets, target
+from devkit import deployed, facts, remembered, samconfig, target
 from devkit.deployed import Deployed
 from devkit.errors import UserError
 from devkit.execution import Scene, patient
@@ -58,6 +58,12 @@ class Session(NamedTuple):
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say what is connected, and to which stack."""
+    choices(parser)
+    target.arguments(parser)
+
+
+def choices(parser: argparse.ArgumentParser) -> None:
     """Declare the options that say what is connected."""
     parser.add_argument("--number", metavar="N", help=f"phone number, such as +15550100123, or '{NO_NUMBER}'")
     parser.add_argument("--account-sid", metavar="AC", default="", help="Twilio account that has the number")
@@ -71,7 +77,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="who answers the phone: the stack (default), or Vapi, which asks the stack for the assistant",
     )
     parser.add_argument("--sms", action="store_true", help="let Vapi have the number's text messages, too, on import")
-    target.arguments(parser)
 
 
 def asked(args: argparse.Namespace) -> Asked:
@@ -179,10 +184,10 @@ def _only(numbers: list[str]) -> str:
 
 def opened(args: argparse.Namespace) -> tuple[Target, Deployed]:
     """The stack that the options name, and what is known about it; its name is said first."""
-    named = "" if args.local or args.stack_name else secrets.named_by_sam()
+    named = "" if args.local or args.stack_name else samconfig.read().stack_name
     args.stack_name = args.stack_name or named
     chosen = target.chosen(args)
-    sys.stdout.write(f"stack {chosen.stack}{f', named in {secrets.SAM_FILE}' if named else ''}\n")
+    sys.stdout.write(f"stack {chosen.stack}{f', named in {samconfig.FILE}' if named else ''}\n")
     sys.stdout.flush()
     known = deployed.read(chosen)
     if args.local:

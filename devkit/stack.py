@@ -31,7 +31,8 @@ class Stack:
 
     `port` is the emulator's; the fake Vapi and the fake Twilio take the next two. With `background` everything
     outlives this process until `stop` is called for the same port; otherwise it ends with this process, however
-    that ends. `build=False` deploys what was built before. `progress` is told what is done, a line at a time.
+    that ends. `build=False` deploys what was built before. `public_url` is the origin by which others
+    reach the API, if they do so through a tunnel. `progress` is told what is done, a line at a time.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Stack:
         *,
         build: bool = True,
         background: bool = False,
+        public_url: str = "",
         progress: Progress = lambda line: None,
     ) -> None:
         self.port = port or facts.configured_port()
@@ -49,6 +51,7 @@ class Stack:
         self._root = root
         self._build = build
         self._background = background
+        self._public_url = public_url
         self._progress = progress
         self._local = root / ".local"
         self._owned = False  # whether what is on the ports and in the files of this port is ours to take away
@@ -231,7 +234,7 @@ class Stack:
         return {
             "Stage": "local",
             "Architecture": sam.architecture(),
-            "PublicBaseUrl": f"http://{self.host}",
+            "PublicBaseUrl": self._public_url or f"http://{self.host}",
             "VapiApiUrl": f"http://{LOOPBACK}:{self.port + 1}",
             "TwilioApiUrl": f"http://{LOOPBACK}:{self.port + 2}",
             "TwilioAccountSids": development.TWILIO_ACCOUNT_SID,

@@ -1,8 +1,10 @@
 """The stack that a command is about: the one on this machine, or one in the AWS account of your credentials."""
 
 import argparse
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
 import boto3
@@ -20,6 +22,8 @@ class Target(NamedTuple):
 
     stack: str
     client: Callable[[str], Any]
+    options: str = ""
+    """What another command has to be told to be about the same stack, with a space before it."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,13 +37,23 @@ def chosen(args: argparse.Namespace) -> Target:
     """The stack that the options name; `UserError` if there is none, or no region to look for it."""
     if args.local:
         running = facts.running()
-        return Target(args.stack_name or running["stack"], lambda service: facts.client(service, running["api_url"]))
-    session = boto3.Session(region_name=args.region)
+        return Target(
+            args.stack_name or running["stack"],
+            cache(lambda service: facts.client(service, running["api_url"])),
+            " --local",
+        )
+    # boto3 itself does not know AWS_REGION, which AWS's other tools do.
+    session = boto3.Session(region_name=args.region or os.environ.get("AWS_REGION") or None)
     if not session.region_name:
         raise UserError("no AWS region: give --region, or set one in your AWS configuration")
     config = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
     make: Any = session.client  # its overloads want the name of the service as a literal
-    return Target(args.stack_name or DEFAULT_STACK, lambda service: make(service, config=config))
+    named = {"--stack-name": args.stack_name, "--region": args.region}
+    return Target(
+        args.stack_name or DEFAULT_STACK,
+        cache(lambda service: make(service, config=config)),
+        "".join(f" {option} {value}" for option, value in named.items() if value),
+    )
 
 
 @contextmanager

@@ -10,12 +10,15 @@ from devkit.stack import Stack
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument("--no-build", action="store_true", help="deploy what was built before")
+    parser.add_argument(
+        "--public-url", metavar="URL", default="", help="https:// and the host of a tunnel: what Twilio signs then"
+    )
     parser.epilog = "Environment: SWITCHBOARD_PORT, the first of three ports (default 4566)."
 
 
 def run(args: argparse.Namespace) -> int:
     """Start, or deploy again to what runs, and say how to use it."""
-    stack = Stack(background=True, build=not args.no_build, progress=_say)
+    stack = Stack(background=True, build=not args.no_build, public_url=args.public_url, progress=_say)
     stack.start()
     _say(summary(stack))
     return 0

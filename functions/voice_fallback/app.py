@@ -1,11 +1,12 @@
 """What a caller hears when Twilio got no answer from the rest of Switchboard.
 
 Everything that may have failed is left out: no layer, no network, no secret, and so no signature check. The answer is one
-constant, made when the module loads.
+constant, made when the module loads. A caller who comes here is counted, for the alarm.
 """
 
 import os
 from html import escape
+from time import time
 
 APOLOGY = "We are sorry, we cannot take your call right now. Please try again in a few minutes."
 
@@ -27,6 +28,18 @@ ANSWER = {
 }
 
 
+# One caller who came this far, as a metric in CloudWatch's embedded format: a line in the log, which cannot fail.
+COUNT = (
+    '{"_aws":{"Timestamp":%d,"CloudWatchMetrics":[{"Namespace":"Switchboard","Dimensions":[["service"]],'
+    '"Metrics":[{"Name":"FallbackAnswered","Unit":"Count"}]}]},"service":"%s","FallbackAnswered":1}'
+)
+SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "")
+CANARY = "switchboard-canary"  # who is no caller: the User-Agent of `switchboard canary`
+
+
 def handler(event: object, context: object) -> dict[str, object]:
-    """Answer 200 with the constant document, whatever is asked."""
+    """Answer 200 with the constant document, whatever is asked, and count who asks."""
+    headers = event.get("headers") if isinstance(event, dict) else None
+    if not (isinstance(headers, dict) and headers.get("user-agent") == CANARY):
+        print(COUNT % (time() * 1000, SERVICE), flush=True)
     return ANSWER

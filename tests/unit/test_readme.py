@@ -1,7 +1,9 @@
 """The documents: their examples run, their links lead somewhere, and what they name exists."""
 
+import ast
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -37,30 +39,27 @@ class Loader(yaml.SafeLoader):
 
 Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
 
-# Every command of the documents, and where it is run.
+# Every command of the documents that is not marked as needing an account, and the test that runs it.
 HOW = {
-    "make demo": "`.ci/run` runs it",
-    "make test": "`.ci/run` runs it: this very test",
+    "make demo": ".ci/run",
+    "make test": ".ci/run: this very test",
+    "make build": ".ci/run: `make test` begins with it",
+    "make deploy": "tests/unit/test_makefile.py; tests/local/test_deploy.py",
+    "make undeploy": "tests/unit/test_makefile.py; tests/local/test_deploy.py",
+    "switchboard canary": "tests/local/test_deploy.py",
+    "switchboard status": "tests/integration/test_admission.py",
     "switchboard dial +12025550143 --key reminder-apt_1 --set name=Maria": "tests/unit/test_dial.py; the number is made up",
     "make up": "tests/local/test_stack.py runs `switchboard up`",
     "make down": "tests/local/test_stack.py runs `switchboard down`",
-    "source .venv/bin/activate": "the set-up's own folder",
-    'export PATH="$PWD/.local/bin:$PATH"': "what the Makefile does",
     "switchboard curl | sh": "tests/local/test_readme.py",
     "switchboard simulate devkit/calls/clinic_bypass.yaml": "tests/local/test_readme.py",
-    "sam build": "`make test` runs it",
-    "sam deploy --guided": "needs an account; tests/local deploys the same template with `sam deploy`",
-    "sam delete": "needs an account",
-    "switchboard secrets put vapi-webhook": "tests/local/test_readme.py",
-    "switchboard secrets put vapi-api-key": "tests/local/test_readme.py",
-    "switchboard secrets put twilio-auth-token": "tests/local/test_readme.py",
-    "switchboard secrets put vapi-public-key": "as the ones above",
     "switchboard secrets list": "tests/local/test_readme.py",
     "switchboard secrets rotate vapi-webhook --generate ~/new-secret": "tests/unit/test_devkit_secrets.py",
     "switchboard secrets rotate twilio-auth-token": "tests/unit/test_devkit_secrets.py",
-    "switchboard plan": "needs an account; tests/local/test_connect.py runs it with --local",
-    "switchboard connect": "needs an account; tests/local/test_connect.py runs it with --local",
-    "switchboard disconnect": "needs an account; tests/local/test_connect.py runs it with --local",
+    "switchboard secrets put vapi-public-key": "tests/unit/test_devkit_secrets.py",
+    "switchboard plan": "tests/local/test_connect.py, with --local",
+    "switchboard connect": "tests/contract/test_connect.py; tests/local/test_connect.py, with --local",
+    "switchboard disconnect": "tests/local/test_connect.py, with --local",
     "switchboard connect --local --yes": "tests/local/test_connect.py",
     "switchboard disconnect --local --yes": "tests/local/test_connect.py",
     "switchboard doctor --last": "tests/local/test_doctor.py",
@@ -75,16 +74,44 @@ HOW = {
     "switchboard dlq list": "tests/integration/test_dlq.py",
     "switchboard dlq redrive --lane live": "tests/integration/test_dlq.py",
     "switchboard invoke VapiWebhookFunction events/vapi_webhook/tool_call.json -n events/env.json": (
-        "tests/contract runs it on every event"
+        "tests/contract/test_events.py, on every event"
     ),
     "sam local invoke VapiWebhookFunction -e events/vapi_webhook/tool_call.json -n events/env.json --add-host localhost:host-gateway": (
-        "needs a container engine"
+        "tests/contract/test_events.py runs the same events; this way needs a container engine"
     ),
+    "source .venv/bin/activate": "devkit/setup makes the folder",
 }
 
 
-def test_every_command_of_the_documents_is_accounted_for() -> None:
+def test_every_command_of_the_documents_is_run_by_a_test_or_marked_as_needing_an_account() -> None:
     assert set(markdown.commands()) == set(HOW)
+
+
+@pytest.mark.parametrize(("command", "how"), HOW.items(), ids=str)
+def test_what_runs_a_command_exists(command: str, how: str) -> None:
+    named = re.findall(r"(?:tests|devkit|\.ci)/[\w/.]*\w", how)
+
+    assert named
+    assert all((ROOT / name).exists() for name in named)
+
+
+def test_a_block_is_marked_by_the_line_before_it(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("Needs an account:\n\n```sh\none\n```\n\nNeeds an account, too:\n\n```sh\ntwo\n```\n")
+
+    assert [(block.text, block.marked) for block in markdown.blocks(page)] == [("one\n", True), ("two\n", False)]
+
+
+def test_every_make_target_of_the_documents_exists() -> None:
+    targets = re.findall(r"^\.PHONY: (\w+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = {
+        command.split()[1]
+        for marked in (True, False)
+        for command in markdown.commands(marked=marked)
+        if command.startswith("make ")
+    }
+
+    assert named <= set(targets)
 
 
 def test_every_block_says_its_language() -> None:
@@ -119,8 +146,29 @@ def test_the_test_of_the_readme_passes_and_would_notice_a_fault(tmp_path: Path) 
     assert "FAILED test_fault.py" in ran.stdout
 
 
+def test_six_lines_at_the_end_of_one_file_are_a_tool_that_the_assistant_offers(tmp_path: Path) -> None:
+    first, _ = [block for block in markdown.blocks(ROOT / "docs/tools.md") if block.language == "python"]
+    assert len(first.text.splitlines()) == 6
+
+    shutil.copytree(ROOT / "layers/agent/agent", tmp_path / "agent")
+    with (tmp_path / "agent/tools.py").open("a") as file:
+        file.write(f"\n\n{first.text}")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from agent import agent\n"
+        "from switchboard.desk import Backend\n"
+        "print([one['function'] for one in agent.configuration(Backend())['model']['tools'] if 'function' in one][-1])"
+    )
+    offered = ast.literal_eval(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    )
+
+    assert offered["name"] == "opening_hours"
+    assert offered["parameters"]["properties"]["day"]["description"] == "The weekday that the caller asks about."
+
+
 def test_the_tool_of_the_page_about_tools_works() -> None:
-    [example] = [block for block in markdown.blocks(ROOT / "docs/tools.md") if block.language == "python"]
+    _, example = [block for block in markdown.blocks(ROOT / "docs/tools.md") if block.language == "python"]
     scope: dict[str, Any] = {}
     exec(compile(example.text, "tools.md", "exec"), scope)  # noqa: S102 - our own documentation
 
@@ -228,7 +276,7 @@ def test_every_output_that_the_readme_names_exists() -> None:
 
 
 def test_every_switchboard_command_of_the_documents_exists() -> None:
-    for command in markdown.commands():
+    for command in [*markdown.commands(), *markdown.commands(marked=True)]:
         if command.startswith("switchboard "):
             assert command.split()[1] in COMMANDS
 

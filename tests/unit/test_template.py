@@ -587,6 +587,26 @@ def evaluate(expression: str, **values: float) -> float:
     return result
 
 
+def test_a_caller_who_hears_an_apology_is_an_alarm_whoever_says_it_and_a_canary_is_none() -> None:
+    callers, *inputs = ALARMS["ApologyAlarm"]["Metrics"]
+
+    # Not the invocations of the fallback: a canary is one.
+    assert {metric["MetricStat"]["Metric"]["MetricName"] for metric in inputs} == {
+        "InboundApology", "FallbackAnswered", "Errors"
+    }  # fmt: skip
+    assert callers["Expression"] == " + ".join(f"FILL({metric['Id']}, 0)" for metric in inputs)
+
+
+def test_sam_is_told_that_no_route_of_the_api_has_an_authorizer_so_that_it_does_not_ask_for_each(
+    expanded: dict[str, dict[str, Any]],
+) -> None:
+    assert of_type("AWS::Serverless::HttpApi")["HttpApi"]["Auth"] == {"EnableIamAuthorizer": False}
+    # It changes nothing of what is deployed.
+    body = expanded["HttpApi"]["Properties"]["Body"]
+    assert "components" not in body
+    assert not any("security" in operation for path in body["paths"].values() for operation in path.values())
+
+
 def test_alarms_watch_metrics_that_exist() -> None:
     own = [
         query["MetricStat"]["Metric"]
@@ -596,7 +616,7 @@ def test_alarms_watch_metrics_that_exist() -> None:
     ]
 
     assert {metric["MetricName"] for metric in own} == {
-        Count.SIGNATURE_REFUSED, Count.WEBHOOK_RECEIVED, Count.INBOUND_APOLOGY
+        Count.SIGNATURE_REFUSED, Count.WEBHOOK_RECEIVED, Count.INBOUND_APOLOGY, Count.FALLBACK_ANSWERED
     }  # fmt: skip
     # Powertools' own dimension, with the value that the functions are given.
     assert all(metric["Dimensions"] == [{"Name": "service", "Value": {"Ref": "AWS::StackName"}}] for metric in own)

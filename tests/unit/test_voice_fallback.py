@@ -1,4 +1,5 @@
 import ast
+import json
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +7,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+
+from devkit import canary
+from switchboard.telemetry import Count
 
 APP = Path(__file__).parents[2] / "functions" / "voice_fallback" / "app.py"
 
@@ -78,6 +82,35 @@ def test_nothing_in_the_request_changes_the_answer(answer: Answer, event: object
     assert answer(event) == answer({"body": "CallSid=CA1", "rawPath": "/"})
 
 
+def test_a_caller_is_counted_in_the_metric_that_the_alarm_watches(
+    answer: Answer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_800_000_000.5)
+    for event in (None, {}, {"headers": None}, {"headers": {"user-agent": "TwilioProxy/1.1"}}):
+        answer(event, POWERTOOLS_SERVICE_NAME="acme")
+
+        line = json.loads(capsys.readouterr().out)
+        assert line[Count.FALLBACK_ANSWERED] == 1
+        assert line["service"] == "acme"
+        assert line["_aws"] == {
+            "Timestamp": 1_800_000_000_500,
+            "CloudWatchMetrics": [
+                {
+                    "Namespace": "Switchboard",
+                    "Dimensions": [["service"]],
+                    "Metrics": [{"Name": Count.FALLBACK_ANSWERED, "Unit": "Count"}],
+                }
+            ],
+        }
+
+
+def test_a_canary_gets_the_same_answer_and_is_not_counted(answer: Answer, capsys: pytest.CaptureFixture[str]) -> None:
+    answered = answer({"headers": {"user-agent": canary.AGENT}})
+
+    assert capsys.readouterr().out == ""
+    assert answered == answer(None)
+
+
 def test_it_imports_nothing_that_could_fail_with_the_rest() -> None:
     tree = ast.parse(APP.read_text())
     imported = {
@@ -92,4 +125,4 @@ def test_it_imports_nothing_that_could_fail_with_the_rest() -> None:
         )
     }
 
-    assert imported == {"os", "html"}
+    assert imported == {"os", "html", "time"}

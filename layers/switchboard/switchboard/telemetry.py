@@ -56,6 +56,7 @@ class Count(StrEnum):
     DELIVERY_UNDELIVERABLE = "DeliveryUndeliverable"
     INBOUND_ANSWERED = "InboundAnswered"
     INBOUND_APOLOGY = "InboundApology"
+    FALLBACK_ANSWERED = "FallbackAnswered"  # written by functions/voice_fallback itself, which has no layer
     INBOUND_LADDER = "InboundLadder"
     QUEUE_ENTERED = "QueueEntered"
     QUEUE_LEFT = "QueueLeft"

@@ -1,0 +1,46 @@
+"""What `samconfig.toml` in this folder says of a deployment: SAM keeps the answers of `sam deploy --guided` there."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from devkit.errors import UserError
+
+FILE = "samconfig.toml"
+ENVIRONMENT = "default"  # SAM's own name for what counts without --config-env
+
+
+class Saved(NamedTuple):
+    """What one environment of the file says of `sam deploy`; '' and False where it says nothing."""
+
+    stack_name: str = ""
+    region: str = ""
+    parameters: bool = False
+    """Whether template parameters were saved, which `sam deploy --guided` does."""
+
+
+def read(environment: str = ENVIRONMENT) -> Saved:
+    """Read the file of this folder; one that is not there says nothing."""
+    try:
+        told = tomllib.loads(Path(FILE).read_text("utf-8"))
+    except FileNotFoundError:
+        return Saved()
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {FILE} here, which may name the stack: give --stack-name") from error
+
+    def first(name: str) -> Any:
+        # What is said of one command counts before what is said of all.
+        found = (_within(told, environment, command, "parameters", name) for command in ("deploy", "global"))
+        return next((value for value in found if value), "")
+
+    def text(name: str) -> str:
+        value = first(name)
+        return value if isinstance(value, str) else ""
+
+    return Saved(text("stack_name"), text("region"), bool(first("parameter_overrides")))
+
+
+def _within(value: Any, *names: str) -> Any:
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
