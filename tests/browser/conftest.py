@@ -14,7 +14,7 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from devkit import development
 from devkit.vapi_fake import VapiFake
 from devkit.vapi_spec import Spec
-from tests.browser.page import HERE, Front, Handler, Page, arguments
+from tests.browser.page import HERE, Deploy, Front, Handler, Page, arguments
 from tests.conftest import ENVIRONMENT
 
 ROOT = HERE.parents[1]
@@ -46,19 +46,25 @@ def vapi() -> Iterator[VapiFake]:
 
 
 @pytest.fixture
-def handler(vapi: VapiFake, monkeypatch: pytest.MonkeyPatch) -> Iterator[Handler]:
-    """The function, of a stack whose public key is stored and whose assistant is known."""
-    local = {"STAGE": "local", "VAPI_API_URL": vapi.url, "ASSISTANT_ID": development.ASSISTANT_ID}
-    for name, value in {**ENVIRONMENT, **local, "AWS_REGION": "us-east-1"}.items():
-        monkeypatch.setenv(name, value)
+def deploy(vapi: VapiFake, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
+    """Deploy the function, to a stack with this public key and these variables; what it answers with comes back."""
+
+    def make(key: str = development.VAPI_PUBLIC_KEY, **changed: str) -> Handler:
+        local = {"STAGE": "local", "VAPI_API_URL": vapi.url, "ASSISTANT_ID": development.ASSISTANT_ID, **changed}
+        for name, value in {**ENVIRONMENT, **local, "AWS_REGION": "us-east-1"}.items():
+            monkeypatch.setenv(name, value)
+        value = json.dumps([{"id": "1", "secret": key}])
+        name = f"{ENVIRONMENT['PARAMETER_PATH']}/vapi-public-key"
+        boto3.client("ssm", region_name="us-east-1").put_parameter(
+            Name=name, Value=value, Type="SecureString", Overwrite=True
+        )
+        made: Handler = runpy.run_path(str(ROOT / "functions/web_client/app.py"))["handler"]
+        return made
+
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     with mock_aws():
-        key = json.dumps([{"id": "1", "secret": development.VAPI_PUBLIC_KEY}])
-        name = f"{ENVIRONMENT['PARAMETER_PATH']}/vapi-public-key"
-        boto3.client("ssm", region_name="us-east-1").put_parameter(Name=name, Value=key, Type="SecureString")
-        made: Handler = runpy.run_path(str(ROOT / "functions/web_client/app.py"))["handler"]
-        yield made
+        yield make
 
 
 @pytest.fixture(scope="session")
@@ -68,9 +74,9 @@ def spec() -> Spec:
 
 
 @pytest.fixture
-def page(browser: Chrome, handler: Handler, vapi: VapiFake, spec: Spec) -> Iterator[Page]:
+def page(browser: Chrome, deploy: Deploy, vapi: VapiFake, spec: Spec) -> Iterator[Page]:
     """The page, open. At the end the browser must have had nothing to complain of."""
-    with Front(handler) as front:
+    with Front(deploy()) as front:
         page = Page(browser, front, vapi, spec)
         page.size(1100, 900)
         page.prefer(color_scheme="light")

@@ -26,6 +26,8 @@ const EVENTS = [
 const room = (window.daily = {
   calls: [], // every call object that was made, oldest first
   joins: [], // what becomes of the next joins: "ok" (also when nothing is said), "never", or a type of fatal error
+  holding: false, // whether leaving takes until `release`
+  release: () => {},
   failing: "", // a method whose promise is broken from now on
   sent: [], // what the page told Vapi
   get call() {
@@ -95,6 +97,7 @@ class Call {
   }
 
   async destroy() {
+    if (room.holding) await new Promise((resolve) => (room.release = resolve));
     await this.leave();
     this.destroyed = true;
   }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from axe_selenium_python import Axe
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -28,6 +29,7 @@ SCHEMAS = {
 }
 
 type Handler = Callable[[dict[str, Any], object], dict[str, Any]]
+type Deploy = Callable[..., Handler]
 
 
 class Front(Loopback):
@@ -194,6 +196,12 @@ class Page:
         """Answer the browser's question, before it asks."""
         answer = {"permission": {"name": "microphone"}, "setting": "granted" if allowed else "denied"}
         self.browser.execute_cdp_cmd("Browser.setPermission", {**answer, "origin": self.front.url})
+
+    def faults(self) -> list[str]:
+        """What axe-core objects to: rule and element."""
+        checker = Axe(self.browser)
+        checker.inject()
+        return [f"{fault['id']}: {node['target']}" for fault in checker.run()["violations"] for node in fault["nodes"]]
 
     def overflow(self) -> int:
         """How many pixels of the page lie beyond its right edge."""

@@ -1,8 +1,9 @@
 """How the page looks: screenshots, kept below .local/screenshots to be looked at, and what can be measured of them."""
 
 import pytest
+from selenium.webdriver.common.by import By
 
-from tests.browser.page import Page, tool_call
+from tests.browser.page import Deploy, Page, tool_call
 
 
 def talk(page: Page) -> None:
@@ -47,3 +48,40 @@ def test_every_state_fits_its_screen(page: Page, scheme: str, screen: str, width
     overflow["ended"] = page.overflow()
 
     assert overflow == dict.fromkeys(overflow, 0)
+
+
+@pytest.mark.parametrize(("screen", "width", "height"), [("desktop", 1100, 600), ("phone", 360, 740)])
+@pytest.mark.parametrize(
+    ("part", "changed", "title"),
+    [
+        ("unready", {"key": "", "ASSISTANT_ID": ""}, "Not set up yet"),
+        ("off", {"WEB_CALLS": "false"}, "No calls here"),
+    ],
+)
+def test_a_page_without_a_call_fits_its_screen(
+    page: Page, deploy: Deploy, part: str, changed: dict[str, str], title: str, screen: str, width: int, height: int
+) -> None:
+    page.front.handler = deploy(**changed)
+    page.size(width, height)
+    page.open()
+    page.shoot(f"{screen}-light-{part}")
+
+    assert page.browser.find_element(By.TAG_NAME, "h1").text == title
+    assert page.overflow() == 0
+    assert page.faults() == []
+    assert page.run("return document.querySelectorAll('button').length") == 0
+
+
+@pytest.mark.parametrize(("screen", "width", "height"), [("desktop", 1100, 600), ("phone", 360, 740)])
+def test_a_failure_fits_its_screen(page: Page, screen: str, width: int, height: int) -> None:
+    page.size(width, height)
+    page.call()
+    page.at("mute").click()
+    page.heard("user", "averyveryverylongwordthatneverendsandhasnospaceinit" * 2)
+    page.shoot(f"{screen}-light-5-muted")
+    muted = page.overflow()
+    page.happen("camera-error", error={"type": "not-found", "missingMedia": ["audio"], "msg": "gone"})
+    page.state("failed")
+    page.shoot(f"{screen}-light-6-failed")
+
+    assert (muted, page.overflow()) == (0, 0)

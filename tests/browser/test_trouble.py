@@ -347,6 +347,56 @@ def test_a_call_that_was_called_off_is_gone_before_the_next_one_begins(page: Pag
     assert page.run("return daily.calls.map((call) => call.destroyed)") == [True, False]
 
 
+def test_a_call_is_left_for_good_before_the_next_one_is_made(page: Page) -> None:
+    page.call()
+    page.run("daily.holding = true")
+    page.at("end").click()
+    page.state("ended")
+    page.at("start").click()
+    page.state("connecting")
+    before = len(page.orders())
+    page.run("daily.holding = false; daily.release()")
+    page.joined(calls=2)
+
+    assert before == 1
+
+
+def test_a_call_that_is_called_off_before_it_is_its_turn_is_never_made(page: Page) -> None:
+    page.call()
+    page.run("daily.holding = true")
+    page.at("end").click()
+    page.state("ended")
+    page.at("start").click()
+    page.state("connecting")
+    page.at("end").click()
+    page.state("ended")
+    page.run("daily.holding = false; daily.release()")
+    page.wait(lambda: page.run("return daily.call.destroyed"))
+    page.at("start").click()
+    page.joined(calls=2)
+    page.say_raw("listening")
+    page.state("live")
+
+    assert (len(page.orders()), page.run("return daily.calls.length")) == (2, 2)
+
+
+@pytest.mark.parametrize("event", ["interrupted", "connected"])
+def test_news_of_the_network_are_no_news_of_the_assistant(page: Page, event: str) -> None:
+    page.at("start").click()
+    page.joined()
+    page.happen("network-connection", type="signaling", event=event)
+
+    assert page.status == "Connecting…"
+
+
+def test_a_call_that_goes_on_is_not_started_again(page: Page) -> None:
+    page.call()
+    page.heard("user", "Hello.")
+    page.run("document.getElementById('start').click()")
+
+    assert (page.status, page.log, len(page.orders())) == ("Connected", ["You Hello."], 1)
+
+
 def test_old_news_of_a_call_that_was_left_counts_for_nothing(page: Page) -> None:
     page.call()
     lost(page)

@@ -87,7 +87,7 @@ class Line {
     let over = false;
     vapi.on("call-start", () => this.#tell.up());
     vapi.on("call-end", () => {
-      if (!over && !this.#closed) this.#tell.lost();
+      if (!over) this.#tell.lost();
       over = true; // the SDK goes on to say that the caller ended it, whoever did
     });
     vapi.on("message", (message) => {

@@ -117,7 +117,6 @@ export class Talk {
   }
 
   #up() {
-    if (this.state === "live") return;
     this.startedAt ||= this.#now();
     this.#upAt = this.#now();
     this.#line.mute(this.muted);
@@ -131,7 +130,8 @@ export class Talk {
   }
 
   #mended() {
-    if (this.state === "reconnecting") this.#become("live");
+    // Daily says so too of a line on which the assistant does not listen yet.
+    if (this.state === "reconnecting" && this.#upAt) this.#become("live");
   }
 
   #retry() {
