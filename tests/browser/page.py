@@ -88,6 +88,10 @@ class Page:
         """Wait for a state of the call."""
         self.wait(lambda: self.at("call").get_attribute("data-state") == wanted)
 
+    def says(self, words: str) -> None:
+        """Wait until the page says how things stand in these words."""
+        self.wait(lambda: self.status == words)
+
     @property
     def status(self) -> str:
         """The line that says how things stand."""

@@ -1,5 +1,7 @@
 """Talking to the assistant: what the page shows of a call, and what it keeps."""
 
+import pytest
+
 from devkit import development
 from devkit.vapi_spec import Spec
 from tests.browser.page import Page, tool_call
@@ -261,9 +263,10 @@ def test_the_assistant_ends_the_call(page: Page) -> None:
     page.wait(lambda: page.run("return daily.call.destroyed"))
 
 
-def test_a_reason_that_nobody_knows_is_an_end_as_well(page: Page) -> None:
+@pytest.mark.parametrize("reason", ["invented-tomorrow", "constructor", None])
+def test_a_reason_that_nobody_knows_is_an_end_as_well(page: Page, reason: str | None) -> None:
     page.call()
-    page.say("status-update", status="ended", endedReason="invented-tomorrow")
+    page.say("status-update", status="ended", endedReason=reason)
     page.state("ended")
 
     assert page.status == "The call has ended"

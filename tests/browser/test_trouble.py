@@ -1,10 +1,15 @@
 """When a call goes wrong: what is tried again and how often, and what the page says."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event
+
 import pytest
 from selenium.webdriver import Chrome
 
+from devkit.loopback import Answer, Request
 from devkit.vapi_fake import VapiFake
-from tests.browser.page import Page
+from tests.browser.page import PATIENCE, Page
 
 PAUSES = (1_000, 2_000, 4_000)  # ms before each try
 LOST = "The connection is lost, and trying again did not help."
@@ -60,19 +65,15 @@ def test_trying_again_comes_to_an_end(page: Page) -> None:
     page.call()
     page.run("daily.joins.push('connection-error', 'connection-error', 'connection-error')")
     lost(page)
-    said = [page.status]
-    for tries, pause in enumerate(PAUSES, start=2):
+    for number, pause in enumerate(PAUSES, start=1):
+        page.says(f"Connection lost. Trying again, {number} of 3…")
         page.advance(pause - 1)
-        early = page.run("return daily.calls.length")
+        assert page.run("return daily.calls.length") == number
         page.advance(1)
-        page.wait(lambda tries=tries: page.run("return daily.calls.length") == tries)  # type: ignore[misc] # mypy: no default of a lambda
-        page.wait(lambda: page.status != said[-1])
-        said.append(page.status)
-        assert early == tries - 1
     page.state("failed")
     page.advance(600_000)
 
-    assert said == [*(f"Connection lost. Trying again, {number} of 3…" for number in (1, 2, 3)), "No call"]
+    assert page.status == "No call"
     assert page.problem == f"{LOST} Check your network, then start again."
     assert page.run("return daily.calls.length") == 4
     assert len(page.orders()) == 1
@@ -122,6 +123,7 @@ def test_what_daily_does_not_mend_is_joined_again(page: Page) -> None:
     page.joined(calls=2)
 
     page.state("live")
+    assert page.sent() == []  # above all not that the call shall end
 
 
 def test_an_assistant_that_never_listens_is_asked_again(page: Page) -> None:
@@ -135,12 +137,41 @@ def test_an_assistant_that_never_listens_is_asked_again(page: Page) -> None:
     assert page.status == "Connection lost. Trying again, 1 of 3…"
 
 
+def test_a_room_that_is_never_entered_does_not_keep_the_next_try_waiting(page: Page) -> None:
+    page.run("daily.joins.push('never')")
+    page.at("start").click()
+    page.wait(lambda: page.run("return daily.call?.state === 'joining-meeting'"))
+    page.advance(30_000)
+    page.state("reconnecting")
+    page.advance(PAUSES[0])
+    page.advance(5_000)
+    page.joined(calls=2)
+    page.say_raw("listening")
+
+    page.state("live")
+    assert page.run("return daily.calls[0].destroyed") is True
+
+
+def test_a_call_that_cannot_be_left_is_not_waited_for_forever(page: Page) -> None:
+    page.call()
+    page.run("daily.holding = true")
+    lost(page)
+    page.advance(5_000)  # it has had its time, and the first pause is over
+    for number in (2, 3):
+        page.says(f"Connection lost. Trying again, {number} of 3…")
+        page.advance(PAUSES[number - 1])
+    page.state("failed")
+
+    assert page.problem.startswith(LOST)
+    assert page.run("return daily.calls.length") == 1
+
+
 def test_vapi_out_of_reach_is_asked_three_times_more(page: Page) -> None:
     page.expected = [NO_ANSWER]
     page.vapi.stop()
     page.at("start").click()
     for number, pause in enumerate(PAUSES, start=1):
-        page.wait(lambda number=number: page.status == f"Connection lost. Trying again, {number} of 3…")  # type: ignore[misc] # as above
+        page.says(f"Connection lost. Trying again, {number} of 3…")
         page.advance(pause)
     page.state("failed")
 
@@ -322,21 +353,43 @@ def test_a_sound_that_the_browser_does_not_play_is_said(page: Page) -> None:
     assert page.problem.startswith("The browser did not let the assistant be heard.")
 
 
+@contextmanager
+def thinking(vapi: VapiFake) -> Iterator[Callable[[], bool]]:
+    """Vapi answers no call until this ends; what is yielded says whether it has been asked for one."""
+    asked, done = Event(), Event()
+    answer = vapi.answer
+
+    def slow(request: Request) -> Answer:
+        if request.method == "POST":
+            asked.set()
+            done.wait(PATIENCE)
+        return answer(request)
+
+    vapi.answer = slow  # type: ignore[method-assign] # of this one
+    try:
+        yield asked.is_set
+    finally:
+        done.set()
+
+
 def test_a_call_is_called_off_while_it_is_being_made(page: Page, vapi: VapiFake) -> None:
-    with vapi.lock:  # Vapi takes its time
+    with thinking(vapi) as asked:
         page.at("start").click()
-        assert page.at("end").text == "Cancel"
+        page.wait(asked)
+        offered = page.at("end").text
         page.at("end").click()
         page.state("ended")
     page.wait(lambda: page.run("return window.daily?.call?.destroyed"))
 
+    assert offered == "Cancel"
     assert page.run("return daily.calls.length") == 1
     assert page.at("call").get_attribute("data-state") == "ended"
 
 
 def test_a_call_that_was_called_off_is_gone_before_the_next_one_begins(page: Page, vapi: VapiFake) -> None:
-    with vapi.lock:
+    with thinking(vapi) as asked:
         page.at("start").click()
+        page.wait(asked)
         page.at("end").click()
         page.state("ended")
         page.at("start").click()
@@ -378,6 +431,23 @@ def test_a_call_that_is_called_off_before_it_is_its_turn_is_never_made(page: Pag
     page.state("live")
 
     assert (len(page.orders()), page.run("return daily.calls.length")) == (2, 2)
+
+
+def test_who_calls_off_before_the_microphone_is_allowed_makes_no_call(page: Page) -> None:
+    page.run(
+        "const given = { getTracks: () => [{ stop: () => (window.stopped = true) }] };"
+        "navigator.mediaDevices.getUserMedia = () => new Promise((allow) => (window.allow = () => allow(given)))"
+    )
+    page.at("start").click()
+    page.at("end").click()
+    page.state("ended")
+    page.run("allow()")
+    page.wait(lambda: page.run("return window.stopped"))
+    page.run("navigator.mediaDevices.getUserMedia = async () => ({ getTracks: () => [] })")
+    page.at("start").click()
+    page.joined()
+
+    assert len(page.orders()) == 1
 
 
 @pytest.mark.parametrize("event", ["interrupted", "connected"])

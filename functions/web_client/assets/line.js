@@ -11,6 +11,8 @@
 
 import Vapi from "./vapi.js";
 
+const GONE = 5_000; // ms that a line is given to leave; Daily may wait forever for a network that is not there
+
 // What this page shows. By default Vapi sends more, the whole conversation with the assistant's instructions included.
 export const MESSAGES = [
   "transcript",
@@ -50,13 +52,12 @@ class Line {
   }
 
   /** Leave; `forGood` ends the call, which otherwise waits for somebody to join again. Resolves when all is let go of. */
-  async close(forGood) {
+  close(forGood) {
     this.#closed = true;
     this.#forGood = forGood;
-    await this.#hangUp();
     // What was still being asked of Vapi or Daily may have made a call meanwhile.
-    await this.#opened;
-    await this.#hangUp();
+    const gone = this.#hangUp().then(() => this.#opened).then(() => this.#hangUp());
+    return Promise.race([gone, new Promise((enough) => setTimeout(enough, GONE))]);
   }
 
   async #open() {
@@ -84,21 +85,12 @@ class Line {
 
   // All of this stands before the call is asked for: nothing that happens early is missed.
   #listen(vapi) {
-    let over = false;
     vapi.on("call-start", () => this.#tell.up());
-    vapi.on("call-end", () => {
-      if (!over) this.#tell.lost();
-      over = true; // the SDK goes on to say that the caller ended it, whoever did
-    });
+    // The SDK then goes on to say that the caller ended the call, whoever did. That is nobody's news any more.
+    vapi.on("call-end", () => this.#tell.lost());
     vapi.on("message", (message) => {
-      if (over || !message) return;
-      if (message.type !== "status-update") return this.#tell.message(message);
-      if (message.status !== "ended") return;
-      over = true;
-      const reason = String(message.endedReason ?? "");
-      const problem = ended(reason);
-      if (problem) this.#tell.failed(problem);
-      else this.#tell.over(reason);
+      if (message?.type === "status-update") this.#status(message);
+      else if (message) this.#tell.message(message);
     });
     vapi.on("network-connection", (event) => {
       if (event?.event === "interrupted") this.#tell.interrupted();
@@ -108,6 +100,13 @@ class Line {
     vapi.on("local-volume-level", (level) => this.#tell.level("user", level));
     vapi.on("camera-error", (event) => this.#fault(DEVICES[event?.error?.error?.type] ?? "microphone-unusable"));
     vapi.on("error", (event) => this.#fault(classify(event)));
+  }
+
+  #status({ status, endedReason }) {
+    if (status !== "ended") return;
+    const problem = ended(String(endedReason));
+    if (problem) this.#tell.failed(problem);
+    else this.#tell.over(endedReason);
   }
 
   #fault(fault) {
@@ -142,6 +141,7 @@ async function microphone() {
 }
 
 const MICROPHONE = {
+  __proto__: null,
   NotAllowedError: "microphone-blocked",
   SecurityError: "microphone-blocked",
   NotFoundError: "microphone-missing",
@@ -157,6 +157,7 @@ function ended(reason) {
 
 // Daily's camera-error, which is about microphones too: https://docs.daily.co/reference/daily-js/events/participant-events
 const DEVICES = {
+  __proto__: null,
   permissions: "microphone-blocked",
   "not-found": "microphone-missing",
   "undefined-mediadevices": "unsupported",
@@ -164,6 +165,7 @@ const DEVICES = {
 
 // Daily's fatal errors: https://docs.daily.co/reference/daily-js/events/meeting-events
 const FATAL = {
+  __proto__: null,
   "connection-error": "network",
   ejected: "over", // how a room is closed that Vapi has ended the call in
   "no-room": "expired",
@@ -184,6 +186,8 @@ export function classify(event) {
   if (HARMLESS.test(event?.type)) return "";
   if (event?.type === "audio-start-failed") return "sound-blocked";
   if (error.error?.type in FATAL) return FATAL[error.error.type];
+  // Daily has not let go of the call before yet, or the room could not be entered again.
+  if (["daily-call-object-creation-error", "reconnect-error"].includes(event?.type)) return "network";
   // What fetch throws when nobody answers; a refusal of Vapi's is its JSON body instead.
   if (error.name === "TypeError") return "network";
   return refusal(error.error);

@@ -6,6 +6,7 @@
 //                v          v  |
 //              failed <- reconnecting
 
+const ROLES = ["assistant", "user"];
 export const TRIES = 3;
 const PAUSES = [1000, 2000, 4000]; // ms before each try
 const ANSWER = 30_000; // ms within which a line must be up
@@ -30,7 +31,6 @@ export class Talk {
 
   #open;
   #changed;
-  #now;
   #line = null;
   #turn = 0; // which try counts: what an older one still reports is nobody's news
   #call = null; // what Vapi answered, with which the same call can be joined again
@@ -38,10 +38,9 @@ export class Talk {
   #timer = 0;
   #leaving = Promise.resolve();
 
-  constructor({ open, changed, now = () => performance.now() }) {
+  constructor({ open, changed }) {
     this.#open = open;
     this.#changed = changed;
-    this.#now = now;
   }
 
   get busy() {
@@ -71,7 +70,6 @@ export class Talk {
   }
 
   mute(muted) {
-    if (!this.busy) return;
     this.muted = muted;
     this.#line?.mute(muted);
     this.#changed("voices");
@@ -87,7 +85,7 @@ export class Talk {
     if (this.waiting) this.#dial();
   }
 
-  // One try. Two lines never live at once: the old one has left before a new one is opened.
+  // One try. No two lines at once: the old one has left before a new one is opened.
   async #dial() {
     const turn = ++this.#turn;
     const ours = (act) => (...news) => turn === this.#turn && act(...news);
@@ -117,8 +115,8 @@ export class Talk {
   }
 
   #up() {
-    this.startedAt ||= this.#now();
-    this.#upAt = this.#now();
+    this.startedAt ||= performance.now();
+    this.#upAt = performance.now();
     this.#line.mute(this.muted);
     this.#become("live");
   }
@@ -135,7 +133,7 @@ export class Talk {
   }
 
   #retry() {
-    if (this.#upAt && this.#now() - this.#upAt > STEADY) this.tries = 0;
+    if (this.#upAt && performance.now() - this.#upAt > STEADY) this.tries = 0;
     this.#upAt = 0;
     this.#leave(false);
     if (this.tries === TRIES) return this.#fail("network");
@@ -161,7 +159,7 @@ export class Talk {
   #finish(state) {
     this.waiting = false;
     this.#leave(true);
-    this.endedAt = this.#now();
+    this.endedAt = performance.now();
     this.#forget();
     for (const entry of this.log) if (entry.state === "running") entry.state = "unanswered";
     this.#become(state);
@@ -197,12 +195,12 @@ export class Talk {
     switch (message.type) {
       case "transcript":
       case 'transcript[transcriptType="final"]':
-        if (!["assistant", "user"].includes(message.role)) return;
+        if (!ROLES.includes(message.role)) return;
         if (message.transcriptType === "partial") this.provisional[message.role] = String(message.transcript);
         else this.#say(message.role, String(message.transcript));
         return this.#changed("log");
       case "speech-update":
-        if (!(message.role in this.speaking)) return;
+        if (!ROLES.includes(message.role)) return;
         this.speaking[message.role] = message.status === "started";
         return this.#changed("voices");
       case "user-interrupted":
@@ -235,12 +233,12 @@ export class Talk {
   #toolCalled(call) {
     const [id, name] = [call.id, String(call.function?.name ?? call.name)];
     if (this.log.some((entry) => entry.kind === "tool" && entry.id === id)) return;
-    this.log.push({ kind: "tool", id, name, at: this.#now(), state: "running" });
+    this.log.push({ kind: "tool", id, name, at: performance.now(), state: "running" });
   }
 
   #toolAnswered(result) {
     const entry = this.log.find((entry) => entry.kind === "tool" && entry.id === result.toolCallId);
-    if (entry?.state === "running") Object.assign(entry, { state: "answered", took: this.#now() - entry.at });
+    if (entry?.state === "running") Object.assign(entry, { state: "answered", took: performance.now() - entry.at });
   }
 
   #measure(who, level) {

@@ -15,6 +15,7 @@ export const PROBLEMS = {
 };
 
 const ENDINGS = {
+  __proto__: null, // what Vapi says is looked up here
   you: "You ended the call",
   "customer-ended-call": "You ended the call",
   "assistant-ended-call": "The assistant ended the call",
