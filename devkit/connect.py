@@ -120,7 +120,7 @@ def _signs_anew(steps: list[Change]) -> bool:
 def _verified(made: Session, ways: Ways, *, by_vapi: bool) -> int:
     verdicts = [probe.ours(made.deployed, ways.stack)]
     if by_vapi and verdicts[0].ok:
-        verdicts.append(probe.vapi(made))
+        verdicts.append(probe.vapi(made, ways.probe_seconds))
     for verdict in verdicts:
         say(f"{'verified' if verdict.ok else 'FAILED' if verdict.ok is False else 'note'}: {verdict.said}")
     if any(verdict.ok is False for verdict in verdicts):

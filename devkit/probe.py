@@ -26,7 +26,7 @@ from switchboard.signatures import sign
 from switchboard.store import Key, Store
 
 UNKNOWN_TYPE = "switchboard-probe"  # a message type that the functions acknowledge, and nothing more
-SECONDS, LOOK_SECONDS = 10.0, 0.5  # how long a message of Vapi's may take, and how often the table is asked
+LOOK_SECONDS = 0.5  # between two looks into the table
 END_SECONDS = 5.0
 TIMEOUT = 20.0  # a function's first start is slow
 LOCALHOST = ".localhost"
@@ -83,7 +83,7 @@ def _post(http: httpx.Client, url: str, body: bytes, headers: Mapping[str, str])
     return http.post(url, content=body, headers={"user-agent": AGENT, **headers})
 
 
-def vapi(made: Session, seconds: float = SECONDS, clock: Callable[[], float] = time.time) -> Verdict:
+def vapi(made: Session, seconds: float, clock: Callable[[], float] = time.time) -> Verdict:
     """Have Vapi send a message about a call of nobody's, and see whether it was accepted."""
     assistant_id = made.there.connection["assistant_id"] or made.want.assistant_id
     if not assistant_id:

@@ -28,6 +28,7 @@ from switchboard.secrets import TWILIO_API_SECRET, TWILIO_AUTH_TOKEN, VAPI_API_K
 from switchboard.settings import LOCAL
 
 NO_NUMBER = "none"
+PROBE_SECONDS = 10.0  # that a message of Vapi's may take, before and after the call that it is about is ended
 _ACCOUNT_SID = re.compile(r"AC[0-9a-f]{32}", re.ASCII)
 
 
@@ -39,6 +40,7 @@ class Ways(NamedTuple):
     twilio: httpx.BaseTransport | None = None
     stack: httpx.BaseTransport | None = None
     seconds: float = ANSWER_SECONDS
+    probe_seconds: float = PROBE_SECONDS
     sleep: Callable[[float], None] = time.sleep
 
 

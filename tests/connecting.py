@@ -161,6 +161,7 @@ class World:
             twilio=Wire(self, self.twilio.url),
             stack=httpx.MockTransport(self._stack),
             seconds=self.seconds,
+            probe_seconds=0,
             sleep=self.slept.append,
         )
 

@@ -1,6 +1,7 @@
 """`switchboard connect`, `plan` and `disconnect` against fakes that are as strict as Vapi and Twilio."""
 
 import io
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,8 +9,10 @@ import httpx
 import pytest
 
 from agent import agent
-from devkit import connect, development, session
+from devkit import connect, development, execution, session
+from devkit.differences import Change
 from devkit.errors import UserError
+from devkit.there import There
 from devkit.wanted import Asked
 from switchboard.desk import Backend
 from switchboard.tools import Toolbox
@@ -712,3 +715,64 @@ def test_a_stack_that_takes_forged_messages_is_not_called_connected(
 
     assert world.connect() == 1
     assert "a forged message is answered 200" in capsys.readouterr().out
+
+
+def test_a_field_that_vapi_shows_otherwise_is_told_and_does_not_hold_up_the_rest(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = world.vapi.account._listed
+
+    def capped(kind: str, query: Any) -> list[dict[str, Any]]:
+        more = {"maxDurationSeconds": 60} if kind == "assistant" else {}
+        return [one | more for one in listed(kind, query)]
+
+    monkeypatch.setattr(world.vapi.account, "_listed", capped)
+
+    assert world.connect() == 0
+    told = capsys.readouterr().out
+    assert "note: it was told so, and shows it otherwise: ~ Vapi    assistant Maple Street Clinic" in told
+    assert world.line["voice_url"] == OUTPUTS["VoiceUrl"]
+    assert world.plan() == 2
+
+
+def test_what_was_made_and_is_not_there_is_not_made_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = world.vapi.account._listed
+    monkeypatch.setattr(
+        world.vapi.account, "_listed", lambda kind, query: [] if kind == "tool" else listed(kind, query)
+    )
+
+    with pytest.raises(UserError, match="tool find_appointment was made, and is not there"):
+        world.connect()
+    assert len(world.objects("tool")) == 1
+
+
+def test_the_stack_on_this_machine_reaches_nobody_else(world: World) -> None:
+    world.parameters["Stage"] = "local"
+
+    with pytest.raises(UserError, match="refusing to touch https://api"):
+        world.connect()
+    assert world.vapi.requests == []
+
+
+@pytest.mark.parametrize("name", ["vapi-api-key", "twilio-auth-token"])
+def test_without_its_secret_nothing_is_put_back_by_halves(world: World, name: str) -> None:
+    world.connect()
+    state = world.state()
+    world.secrets[name] = ""
+
+    with pytest.raises(UserError, match=f"{name} is not stored, so nothing can be put back"):
+        world.disconnect()
+    assert world.state() == state
+
+
+def test_changes_that_never_end_are_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "MOST", 3)
+    numbers = itertools.count()
+
+    def always(there: There) -> list[Change]:
+        return [Change("update", "connection", "what the functions know", {"assistant_id": f"a-{next(numbers)}"})]
+
+    started = session.start(world.target, world.known, Asked(), world.ways, print)
+    with started as made, pytest.raises(UserError, match="always something left to do"):
+        execution.converge(made.scene, made.there, always)
+    assert world.connection["assistant_id"] == "a-2"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from devkit import development, probe
+from devkit import development
 from devkit.vapi_sender_fake import proof
 from switchboard.errors import SignatureRefused
 from switchboard.signatures import Secret, verify
@@ -18,8 +18,7 @@ ARRIVED = "verified: a message that Vapi has signed itself has arrived"
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(probe, "SECONDS", 0.0)
+def world() -> Iterator[World]:
     with connecting.world() as made:
         made._client("dynamodb").create_table(
             TableName=f"{STACK}-calls",

@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -126,3 +127,14 @@ def test_the_commands_say_the_stack_first_and_fail_in_one_line(
     told = capsys.readouterr()
     assert told.out == f"stack {STACK}\n"
     assert told.err.startswith("switchboard: there is no stack 'acme' here")
+
+
+def test_the_stack_is_the_one_that_sam_deploys_from_here(
+    chosen: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "samconfig.toml").write_text('[default.global.parameters]\nstack_name = "acme"')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    cli.main(["plan"])
+
+    assert capsys.readouterr().out == "stack acme, named in samconfig.toml\n"
