@@ -208,7 +208,8 @@ def test_the_own_page_is_the_one_under_the_public_url_or_the_apis_own_name(page:
 @pytest.fixture
 def local(phone_call: Page, settings: Settings) -> Page:
     """The page of a stack on this machine, which wants no token."""
-    operator = phone_call.console.operator._replace(settings=settings._replace(stage="local"))
+    here = settings._replace(stage="local", aws_url="http://127.0.0.1:4566")
+    operator = phone_call.console.operator._replace(settings=here)
     return phone_call._replace(console=phone_call.console._replace(operator=operator), token="none")
 
 
@@ -228,6 +229,15 @@ def test_a_name_of_somebody_else_that_leads_to_this_machine_is_refused(local: Pa
     status, body, _ = local.ask("/console/calls", host=host, origin=f"http://{host}")
 
     assert (status, body["error"]) == (403, "host")
+
+
+def test_a_stack_in_an_account_wants_a_token_whatever_its_stage_is_called(local: Page, settings: Settings) -> None:
+    operator = local.console.operator._replace(settings=settings._replace(stage="local"))
+    deployed = local._replace(console=local.console._replace(operator=operator), token="")
+
+    for host in (HOST, "localhost"):
+        status, body, _ = deployed.ask("/console/calls", host=host)
+        assert (status, body["error"]) == (401, "no_token")
 
 
 def test_a_page_on_this_machine_that_is_not_this_stacks_is_refused(local: Page) -> None:

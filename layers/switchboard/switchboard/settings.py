@@ -62,6 +62,11 @@ class Settings(NamedTuple):
         """Whether this runs on somebody's machine: the only stage that may talk to loopback addresses."""
         return self.stage == LOCAL
 
+    @property
+    def emulated(self) -> bool:
+        """Whether AWS is an emulator on that machine: a stage can be called so in an account, too."""
+        return self.local and bool(self.aws_url)
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
         """Read the environment; `SettingsError` names what is missing or must not run."""
