@@ -221,7 +221,7 @@ def test_the_own_page_is_the_one_under_the_public_url_or_the_apis_own_name(page:
 @pytest.fixture
 def local(phone_call: Page, settings: Settings) -> Page:
     """The page of a stack on this machine, which wants no token."""
-    here = settings._replace(stage="local", aws_url="http://127.0.0.1:4566")
+    here = settings._replace(stage="local", emulated=True)
     operator = phone_call.console.operator._replace(settings=here)
     return phone_call._replace(console=phone_call.console._replace(operator=operator), token="none")
 

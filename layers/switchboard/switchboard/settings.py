@@ -26,6 +26,8 @@ class Settings(NamedTuple):
     vapi_url: str
     twilio_url: str
     aws_url: str
+    emulated: bool
+    """Whether AWS is an emulator on this machine. In an account it is not, whatever its stage is called."""
     scheme: Scheme
     tolerance: int
     assistant_id: str
@@ -62,11 +64,6 @@ class Settings(NamedTuple):
         """Whether this runs on somebody's machine: the only stage that may talk to loopback addresses."""
         return self.stage == LOCAL
 
-    @property
-    def emulated(self) -> bool:
-        """Whether AWS is an emulator on that machine: a stage can be called so in an account, too."""
-        return self.local and bool(self.aws_url)
-
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
         """Read the environment; `SettingsError` names what is missing or must not run."""
@@ -80,6 +77,7 @@ class Settings(NamedTuple):
             vapi_url=_url(env, "VAPI_API_URL", stage),
             twilio_url=_url(env, "TWILIO_API_URL", stage),
             aws_url=_aws_url(env, stage),
+            emulated=_emulated(env, stage),
             scheme=choose(_text(env, "SIGNATURE_SCHEME"), _overrides(env)),
             tolerance=_tolerance(env, stage),
             assistant_id=env.get("ASSISTANT_ID", ""),
@@ -188,6 +186,12 @@ def _url(env: Mapping[str, str], name: str, stage: str) -> str:
     if stage == LOCAL and parts.scheme == "http" and parts.hostname in LOOPBACK:
         return url
     raise wrong
+
+
+def _emulated(env: Mapping[str, str], stage: str) -> bool:
+    # AWS's own name is what an emulator tells the functions that it runs.
+    url = env.get("AWS_API_URL", "").strip() or env.get("AWS_ENDPOINT_URL", "")
+    return stage == LOCAL and urlsplit(url).hostname in LOOPBACK
 
 
 def _aws_url(env: Mapping[str, str], stage: str) -> str:
