@@ -64,7 +64,7 @@ lint: checks ## check style, types and the template
 	.local/checkov/bin/checkov --config-file .checkov.yaml
 
 .PHONY: build
-build: setup ## build the functions and layers into .aws-sam
+build: setup
 	@printf 'sam build ...\n'
 	@sam build --cached --parallel --parameter-overrides Architecture=$(ARCHITECTURE) >.local/logs/build.log 2>&1 || \
 		{ printf 'sam build failed: %s (log: .local/logs/build.log)\n' \

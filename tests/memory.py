@@ -345,6 +345,11 @@ class Memory(Store):
         ]
         return sorted(found, key=lambda key: int(self.table[key]["g1sk"]))
 
+    def undue(self, shard: str, now: int) -> list[Key]:
+        """Keys in a shard of that index whose time is still to come, the next first."""
+        found = [key for key, item in self.table.items() if item.get("g1pk") == shard and item.get("g1sk", now) > now]
+        return sorted(found, key=lambda key: int(self.table[key]["g1sk"]))
+
     def put(self, put: Put) -> None:
         """Write an item where the condition holds."""
         self._check(put)

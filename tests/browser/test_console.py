@@ -53,6 +53,7 @@ class Api(Front):
         self.consoles = consoles
         self.fails = 0
         self.loses = 0
+        self.cuts = False
         self.asked: list[tuple[str, str]] = []
 
     def answer(self, request: Request) -> Answer:
@@ -71,6 +72,8 @@ class Api(Front):
             "isBase64Encoded": False,
         }
         answered = self.consoles(event, None)
+        if self.cuts and request.method == "POST":
+            return Answer(503, {"message": "Service Unavailable"})
         lost = request.method == "POST" and self.loses > 0
         self.loses -= lost
         headers = dict(answered["headers"])
@@ -338,6 +341,55 @@ def test_an_answer_that_is_lost_can_be_asked_for_again_and_nothing_is_done_twice
 
     assert len(vapis.requests) == 1
     assert len(rows(watcher)) == 1
+
+
+def test_what_the_api_says_of_a_function_that_was_cut_off_is_a_lost_answer(watcher: Watcher, vapis: Vapis) -> None:  # noqa: F811
+    watcher.expected.append("status of 503")
+    watcher.look()
+    watcher.open_call()
+    watcher.at("say-text").send_keys("Hello.", Keys.ENTER)
+    watcher.api.cuts = True
+    watcher.at("confirm").click()
+    watcher.wait(lambda: watcher.at("confirm").text == "Ask again")
+    watcher.api.cuts = False
+    watcher.at("confirm").click()
+    watcher.until("result", "The assistant has been told to say it.")
+
+    assert len(vapis.requests) == 1
+
+
+def test_a_call_that_was_opened_by_its_phone_leg_can_be_acted_on(watcher: Watcher, vapis: Vapis) -> None:  # noqa: F811
+    watcher.look()
+    watcher.at("by-id").send_keys(CALL_SID, Keys.ENTER)
+    watcher.wait(lambda: watcher.at("say-text").is_displayed())
+    watcher.at("say-text").send_keys("Hello.", Keys.ENTER)
+    watcher.at("confirm").click()
+    watcher.until("result", "The assistant has been told to say it.")
+
+    assert vapis.requests == [(CONTROL, {"type": "say", "content": "Hello."})]
+
+
+def test_an_answer_that_comes_after_the_console_was_closed_does_not_open_it_again(watcher: Watcher) -> None:
+    watcher.look()
+    watcher.open_call()
+    watcher.at("say-text").send_keys("Hello.", Keys.ENTER)
+    # The answer waits until the console is closed.
+    watcher.run(
+        "const own = fetch; window.answers = [];"
+        "window.fetch = async (path, options) => {"
+        "  const answer = await own(path, options);"
+        "  if (options.method === 'POST') await new Promise((go) => answers.push(go));"
+        "  return answer; }"
+    )
+    watcher.at("confirm").click()
+    watcher.wait(lambda: watcher.run("return answers.length"))
+    watcher.press(Keys.ESCAPE)
+    watcher.browser.find_element(By.XPATH, "//button[text()='Close the console']").click()
+    before = len(watcher.api.asked)
+    watcher.browser.execute_async_script("answers[0](); setTimeout(arguments[0], 100)")
+    watcher.tick(5000)
+
+    assert len(watcher.api.asked) == before
 
 
 def test_what_nobody_knows_is_said(watcher: Watcher, vapis: Vapis) -> None:  # noqa: F811

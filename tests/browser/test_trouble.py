@@ -467,6 +467,47 @@ def test_a_call_that_goes_on_is_not_started_again(page: Page) -> None:
     assert (page.status, page.log, len(page.orders())) == ("Connected", ["You Hello."], 1)
 
 
+def asking(page: Page) -> None:
+    """Start a call, and let the page ask Vapi for it."""
+    page.run("const own = fetch; window.fetch = (...given) => { window.asked = true; return own(...given); }")
+    page.at("start").click()
+    page.wait(lambda: page.run("return window.asked"))
+
+
+def test_a_call_that_is_made_too_late_is_joined_and_no_second_one_is_made(page: Page, vapi: VapiFake) -> None:
+    with vapi.lock:
+        asking(page)
+        page.advance(30_000)
+        page.state("reconnecting")
+        page.advance(PAUSES[0])
+    page.joined(calls=2)
+    page.state("live")
+
+    assert len(page.orders()) == 1
+
+
+def test_a_call_that_is_made_after_it_was_given_up_is_ended(page: Page, vapi: VapiFake) -> None:
+    with vapi.lock:
+        asking(page)
+        page.advance(30_000)
+        page.state("reconnecting")
+        page.at("end").click()
+        page.state("ended")
+    page.wait(lambda: page.run("return window.daily?.call?.destroyed"))
+
+    assert page.sent() == [{"type": "end-call"}]
+
+
+def test_a_microphone_that_the_sdk_turns_on_again_stays_muted(page: Page) -> None:
+    page.call()
+    page.at("mute").click()
+    page.happen("nonfatal-error", type="audio-processor-error")
+    page.wait(lambda: page.run("return daily.call.muted") is False)
+    page.happen("participant-updated", participant={"local": True, "session_id": "me"})
+
+    assert page.run("return daily.call.muted") is True
+
+
 def test_old_news_of_a_call_that_was_left_counts_for_nothing(page: Page) -> None:
     page.call()
     lost(page)

@@ -9,7 +9,20 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from switchboard import admission, audit, calls, console, endings, legs, livecalls, routes, telemetry, tokens, transfers
+from switchboard import (
+    admission,
+    audit,
+    calls,
+    console,
+    endings,
+    legs,
+    livecalls,
+    routes,
+    telemetry,
+    tokens,
+    toolcalls,
+    transfers,
+)
 from switchboard.console import Console
 from switchboard.errors import Unavailable
 from switchboard.interventions import Operator
@@ -208,7 +221,8 @@ def test_the_own_page_is_the_one_under_the_public_url_or_the_apis_own_name(page:
 @pytest.fixture
 def local(phone_call: Page, settings: Settings) -> Page:
     """The page of a stack on this machine, which wants no token."""
-    operator = phone_call.console.operator._replace(settings=settings._replace(stage="local"))
+    here = settings._replace(stage="local", emulated=True)
+    operator = phone_call.console.operator._replace(settings=here)
     return phone_call._replace(console=phone_call.console._replace(operator=operator), token="none")
 
 
@@ -228,6 +242,15 @@ def test_a_name_of_somebody_else_that_leads_to_this_machine_is_refused(local: Pa
     status, body, _ = local.ask("/console/calls", host=host, origin=f"http://{host}")
 
     assert (status, body["error"]) == (403, "host")
+
+
+def test_a_stack_in_an_account_wants_a_token_whatever_its_stage_is_called(local: Page, settings: Settings) -> None:
+    operator = local.console.operator._replace(settings=settings._replace(stage="local"))
+    deployed = local._replace(console=local.console._replace(operator=operator), token="")
+
+    for host in (HOST, "localhost"):
+        status, body, _ = deployed.ask("/console/calls", host=host)
+        assert (status, body["error"]) == (401, "no_token")
 
 
 def test_a_page_on_this_machine_that_is_not_this_stacks_is_refused(local: Page) -> None:
@@ -319,12 +342,37 @@ def test_a_caller_whom_nobody_has_answered_yet_is_listed_without_a_call(page: Pa
     assert (row["call"], row["leg"], row["speaks"]) == ("", CALL_SID, "")
 
 
-def test_a_web_call_is_listed_while_a_tool_of_it_is_unfinished(web_call: Page) -> None:
+def test_a_call_that_vapi_takes_by_itself_is_listed_from_its_beginning_to_its_end(web_call: Page) -> None:
+    house = web_call.house
+    assert [(row["call"], row["leg"], row["tools"]) for row in web_call.calls()] == [(CALL, "", [])]
+    ask(house)
+    assert [row["tools"] for row in web_call.calls()] == [["move"]]
+    house.run(house.live)
+    say(house, "status-update", status="ended", endedReason="customer-ended-call")
+
     assert web_call.calls() == []
-    ask(web_call.house)
-    assert [(row["call"], row["tools"]) for row in web_call.calls()] == [(CALL, ["move"])]
-    web_call.house.run(web_call.house.live)
+
+
+def test_the_report_ends_a_call_in_the_list_too_and_nothing_late_brings_it_back(web_call: Page) -> None:
+    say(web_call.house, "end-of-call-report", endedReason="customer-ended-call")
+    say(web_call.house, "status-update", status="in-progress")
+
     assert web_call.calls() == []
+    assert "g1pk" not in (web_call.house.store.get(calls.key(CALL)) or {})
+
+
+def test_a_call_whose_end_is_never_told_goes_out_of_the_list_when_it_must_be_over(web_call: Page) -> None:
+    web_call.house.clock.advance(calls.LIVE_HOURS * 3600 - 1)
+    assert len(web_call.with_token().calls()) == 1
+    web_call.house.clock.advance(1)
+
+    assert web_call.with_token().calls() == []
+
+
+def test_the_sweeper_has_no_business_with_calls_that_are_only_listed(web_call: Page) -> None:
+    item = web_call.house.store.get(calls.key(CALL)) or {}
+
+    assert item["g1pk"] not in {f"OPEN#{shard}" for shard in range(toolcalls.OPEN_SHARDS)}
 
 
 def test_a_placed_call_is_listed_by_its_slot(page: Page) -> None:
@@ -751,5 +799,5 @@ def test_what_watching_costs(phone_call: Page) -> None:
 
     phone_call.ask("/console/calls")
     taken = phone_call.house.aws.wire.take()
-    # Slots and eight shards; and for each call its leg, session, tools and transfer.
-    assert (taken.count("Query"), taken.count("GetItem"), len(taken)) == (10, 3, 13)
+    # Slots, eight shards and the calls that were begun; and for each call its leg, session, tools and transfer.
+    assert (taken.count("Query"), taken.count("GetItem"), len(taken)) == (11, 3, 14)

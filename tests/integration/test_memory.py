@@ -250,6 +250,7 @@ def test_what_is_due_comes_oldest_first(store: Store) -> None:
         both_tables.put(Put({"pk": "P", "sk": "E"}))
 
     assert table.due("OPEN#1", 30) == store.due("OPEN#1", 30) == [Key("P", "B"), Key("P", "A")]
+    assert table.undue("OPEN#1", 10) == store.undue("OPEN#1", 10) == [Key("P", "A"), Key("P", "D")]
 
 
 def test_the_same_transaction_twice_is_one() -> None:

@@ -32,6 +32,7 @@ def test_the_templates_defaults_are_read_into_types() -> None:
         vapi_url="https://api.vapi.ai",
         twilio_url="https://api.twilio.com",
         aws_url="",
+        emulated=False,
         scheme=PRESETS["vapi-hmac"],
         tolerance=300,
         assistant_id="",
@@ -239,6 +240,14 @@ def test_another_aws_is_only_for_a_laptop() -> None:
     assert read(STAGE="local", AWS_API_URL=" http://127.0.0.1:4566 ").aws_url == "http://127.0.0.1:4566"
     assert complaint(STAGE="prod", AWS_API_URL="http://127.0.0.1:4566") == "AWS_API_URL is only for STAGE=local"
     assert read(STAGE="prod", AWS_API_URL="  ").aws_url == ""
+
+
+@pytest.mark.parametrize("name", ["AWS_API_URL", "AWS_ENDPOINT_URL"])
+def test_aws_is_emulated_where_the_stage_is_local_and_its_address_is_this_machines(name: str) -> None:
+    assert read(**{"STAGE": "local", name: "http://127.0.0.1:4566"}).emulated
+    assert not read(**{"STAGE": "local", name: "https://dynamodb.us-east-1.amazonaws.com"}).emulated
+    assert not read(STAGE="local").emulated
+    assert not read(STAGE="prod", AWS_ENDPOINT_URL="http://127.0.0.1:4566").emulated
 
 
 @pytest.mark.parametrize(("stage", "local"), [("local", True), ("prod", False), ("dev", False), ("LOCAL", False)])

@@ -54,7 +54,7 @@ export function actions(watch) {
     { class: "actions", "aria-label": "What you can do", hidden: true },
     ...[forms.say, forms.transfer, forms.end, result, dialog],
   );
-  let pending = null; // {action, id, order, call}
+  let pending = null; // {action, order, call, chosen}: Vapi's id of the call, and what it was opened by
 
   no.addEventListener("click", () => dialog.close());
   yes.addEventListener("click", perform);
@@ -75,8 +75,8 @@ export function actions(watch) {
   }
 
   function confirm(action, name, { title: question, detail: words, order }) {
-    if (action === "say" && !order.text) return;
-    pending = { action, order: { id: watch.requestId(), ...order }, call: watch.chosen };
+    if (!watch.call || (action === "say" && !order.text)) return;
+    pending = { action, order: { id: watch.requestId(), ...order }, call: watch.call.call, chosen: watch.chosen };
     say(title, question);
     say(detail, words);
     say(lost, "");
@@ -89,17 +89,20 @@ export function actions(watch) {
   }
 
   async function perform() {
-    const { action, order, call } = pending;
-    if (call !== watch.chosen) return dialog.close();
+    const asked = pending;
+    const { action, order, call, chosen } = asked;
+    if (chosen !== watch.chosen) return dialog.close();
     yes.disabled = true;
     say(lost, "");
     try {
-      const { outcome, message } = await watch.act(action, order);
+      const { outcome, message } = await watch.act(call, action, order);
+      if (chosen !== watch.chosen) return; // it is in the audit, and no news of the call that is open now
       result.dataset.outcome = outcome;
       say(result, outcome === "done" ? DONE[action] : message);
       if (outcome === "done" && action === "say") text.value = "";
-      dialog.close();
+      if (pending === asked) dialog.close();
     } catch {
+      if (pending !== asked) return;
       say(lost, LOST);
       yes.textContent = "Ask again";
       yes.disabled = false;

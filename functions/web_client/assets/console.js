@@ -191,7 +191,7 @@ function show(root, token) {
       fill(row, call);
       if (at.calls.children[index] !== row) at.calls.insertBefore(row, at.calls.children[index] ?? null);
     });
-    const none = "No call is under way. Calls that Vapi takes by itself are listed while a tool of theirs runs.";
+    const none = "No call is under way.";
     say(at.empty, listed.length ? (watch.more ? "There are more calls than fit in here." : "") : watch.state === "starting" ? "" : none);
     at.empty.hidden = !at.empty.textContent;
   }

@@ -31,6 +31,7 @@ class Line {
   #call;
   #vapi = null;
   #closed = false;
+  #muted = false;
   #forGood = false;
   #opened = Promise.resolve();
 
@@ -48,6 +49,7 @@ class Line {
   }
 
   mute(muted) {
+    this.#muted = muted;
     if (this.#vapi?.getDailyCallObject()) this.#vapi.setMuted(muted);
   }
 
@@ -95,6 +97,10 @@ class Line {
     vapi.on("network-connection", (event) => {
       if (event?.event === "interrupted") this.#tell.interrupted();
       if (event?.event === "connected") this.#tell.mended();
+    });
+    // When noise cancellation fails, the SDK goes on without it, and turns the microphone on.
+    vapi.on("daily-participant-updated", (participant) => {
+      if (participant?.local && this.#muted && !vapi.isMuted()) vapi.setMuted(true);
     });
     vapi.on("volume-level", (level) => this.#tell.level("assistant", level));
     vapi.on("local-volume-level", (level) => this.#tell.level("user", level));

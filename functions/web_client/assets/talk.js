@@ -32,6 +32,8 @@ export class Talk {
   #open;
   #changed;
   #line = null;
+  #left = null; // the line before, which may still be being let go of
+  #talks = 0;
   #turn = 0; // which try counts: what an older one still reports is nobody's news
   #call = null; // what Vapi answered, with which the same call can be joined again
   #upAt = 0;
@@ -57,6 +59,7 @@ export class Talk {
     if (this.busy) return;
     Object.assign(this, { problem: "", ending: "", tries: 0, muted: false, startedAt: 0, endedAt: 0, log: [] });
     this.#call = null;
+    this.#talks += 1;
     this.#forget();
     this.#become("connecting");
     this.#dial();
@@ -89,6 +92,7 @@ export class Talk {
   async #dial() {
     const turn = ++this.#turn;
     const ours = (act) => (...news) => turn === this.#turn && act(...news);
+    const talk = this.#talks;
     this.waiting = false;
     this.#after(ANSWER, () => this.#retry());
     this.#changed("state");
@@ -96,10 +100,12 @@ export class Talk {
     if (turn !== this.#turn) return;
     this.#line = this.#open(
       {
-        made: ours((call) => {
+        // Also when it comes late: the next try joins this call, and makes no second one.
+        made: (call) => {
+          if (talk !== this.#talks || !this.busy) return;
           this.#call = call;
           this.#changed("made");
-        }),
+        },
         up: ours(() => this.#up()),
         interrupted: ours(() => this.#interrupted()),
         mended: ours(() => this.#mended()),
@@ -168,7 +174,10 @@ export class Talk {
   // Let go of the line; `forGood` ends the call at Vapi too.
   #leave(forGood) {
     this.#turn += 1;
-    if (this.#line) this.#leaving = this.#line.close(forGood);
+    // What the line before has asked for may come yet, and is to be ended then.
+    const line = this.#line ?? (forGood ? this.#left : null);
+    if (line) this.#leaving = line.close(forGood);
+    this.#left = line;
     this.#line = null;
   }
 

@@ -32,7 +32,7 @@ export function show(root) {
 
   function render(what) {
     if (what === "levels") return renderLevels();
-    // For the console, which cannot find such a call by itself.
+    // For the console, which need not look for it.
     if (what === "made") return document.dispatchEvent(new CustomEvent("call-made", { detail: talk.id }));
     if (what === "state") renderState();
     if (what === "state" || what === "log") renderLog();

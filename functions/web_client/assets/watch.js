@@ -67,15 +67,20 @@ export class Watch {
     this.#changed();
   }
 
-  /** Have something done. `{status, outcome, message}`; the same `id` asks what came of it and never acts twice. */
-  async act(action, order) {
-    const answer = await this.#ask(`/console/calls/${encodeURIComponent(this.chosen)}/${action}`, {
+  /**
+   * Have something done to a call, Vapi's id of it. `{status, outcome, message}`; the same `id` of an order asks what came
+   * of it and never acts twice. Thrown is what leaves open whether it was done.
+   */
+  async act(call, action, order) {
+    const answer = await this.#ask(`/console/calls/${encodeURIComponent(call)}/${action}`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify(order),
     });
+    // Not the function's answer but the API's about it, which may have acted before it was cut off.
+    if (answer.status >= 500 && !answer.body?.error) throw new Error(`${answer.status}`);
     if (answer.status === 401) this.#refuse(answer.body);
-    else this.#one.start(); // what it did is to be seen at once
+    else if (this.#one.running) this.#one.start(); // what it did is to be seen at once
     return { status: answer.status, outcome: answer.body?.outcome ?? "refused", message: answer.body?.message ?? "" };
   }
 
@@ -154,6 +159,7 @@ class Refused extends Error {}
 // Looks, waits as long as the look said, looks again. One look at a time, and none after `stop`.
 class Poll {
   tag = "";
+  running = false;
 
   #look;
   #told;
@@ -168,6 +174,7 @@ class Poll {
 
   start() {
     this.stop();
+    this.running = true;
     this.tag = "";
     this.#again(this.#turn);
   }
@@ -175,6 +182,7 @@ class Poll {
   stop() {
     clearTimeout(this.#timer);
     this.#turn += 1;
+    this.running = false;
   }
 
   async #again(turn) {

@@ -6,7 +6,7 @@ conditional write, a duplicate changes nothing, and every order of the same mess
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -19,6 +19,9 @@ from switchboard.telemetry import warn
 
 VERSION = 1
 META = "META"
+LIVE = (
+    "LIVE"  # where a call stands in the index of unfinished things while it lasts: not for the sweeper, but to be found
+)
 LIVE_HOURS = 13  # Vapi cuts a call after 12 hours at most (`maxDurationSeconds`), so a live session cannot expire
 ANSWER_SECONDS = 2 * MAX_TOLERANCE  # a replay is refused long before that
 SKEW = 300  # seconds that a message's clock may be ahead of ours before its time is not believed
@@ -29,6 +32,7 @@ MAX_OUTPUT_NAME = 40  # characters; what Vapi takes
 
 RANKS = {"scheduled": 10, "queued": 20, "ringing": 30, "in-progress": 40, "forwarding": 45, "ended": 50}
 ENDED = RANKS["ended"]
+OVER = ("control_host", "g1pk", "g1sk")  # what an ended call has no more
 
 
 class Session(NamedTuple):
@@ -75,12 +79,15 @@ def record_status(store: Store, message: Message, settings: Settings, now: float
     sets |= {"rank": ":rank", "status": ":status"}
     values |= {"rank": rank, "status": message.status}
     if rank < ENDED:
+        # In the write that is made anyway. Where no end is told, it is not found any more once it must be over.
+        sets |= {"g1pk": "if_not_exists(#g1pk, :live)", "g1sk": "if_not_exists(#g1sk, :over)"}
+        values |= {"live": LIVE, "over": int(now) + LIVE_HOURS * 3600}
         _reachable(message, settings, sets, values)
         return _merge(store, message.call_id, sets, "#rank < :rank", values, settings, now) is not None
     sets |= {"ended_at": ":at", "ended_reason": ":reason", "exp": ":exp"}
     values |= {"at": _time(message, now), "reason": message.ended_reason, "exp": _expiry(now, settings)}
     condition = "attribute_not_exists(#ended_at)"
-    return _merge(store, message.call_id, sets, condition, values, settings, now, remove="control_host") is not None
+    return _merge(store, message.call_id, sets, condition, values, settings, now, remove=OVER) is not None
 
 
 def record_report(store: Store, message: Message, settings: Settings, now: float) -> bool:
@@ -102,7 +109,7 @@ def record_report(store: Store, message: Message, settings: Settings, now: float
     sets |= {"rank": ":rank", "status": ":status", "reported_at": ":at", "exp": ":exp"}
     values |= {"rank": ENDED, "status": "ended", "at": _time(message, now), "exp": _expiry(now, settings)}
     condition = "attribute_not_exists(#reported_at)"
-    return _merge(store, message.call_id, sets, condition, values, settings, now, remove="control_host") is not None
+    return _merge(store, message.call_id, sets, condition, values, settings, now, remove=OVER) is not None
 
 
 def record_speech(store: Store, message: Message, settings: Settings, now: float) -> list[str]:
@@ -115,7 +122,7 @@ def record_speech(store: Store, message: Message, settings: Settings, now: float
         return []
     stopped = (speaker, message.status) == ("caller", "stopped")
     before = _advance(
-        store, message, f"{speaker}_{message.status}_at", settings, now, remove="waiting" if stopped else ""
+        store, message, f"{speaker}_{message.status}_at", settings, now, remove=("waiting",) if stopped else ()
     )
     return sorted(before.get("waiting", ())) if before and stopped else []
 
@@ -190,7 +197,7 @@ def link(store: Store, call_id: str, call_sid: str, control_host: str, settings:
 
 
 def _advance(
-    store: Store, message: Message, name: str, settings: Settings, now: float, remove: str = ""
+    store: Store, message: Message, name: str, settings: Settings, now: float, remove: Sequence[str] = ()
 ) -> Item | None:
     """Move a time forward; the session as it was before, or None if this is old news."""
     at = _time(message, now)
@@ -231,7 +238,7 @@ def _merge(
     values: Mapping[str, Any],
     settings: Settings,
     now: float,
-    remove: str = "",
+    remove: Sequence[str] = (),
 ) -> Item | None:
     """Apply one message to the session in one write, making the item where it is missing.
 
@@ -242,7 +249,7 @@ def _merge(
     change = "SET " + ", ".join(f"#{name} = {text}" for name, text in (defaults | dict(sets)).items())
     update = Update(
         key(call_id),
-        f"{change} REMOVE #{remove}" if remove else change,
+        f"{change} REMOVE {', '.join(f'#{name}' for name in remove)}" if remove else change,
         f"attribute_not_exists(#pk) OR (#exp > :now AND ({condition}))",
         {**{f"born_{name}": value for name, value in born.items()}, **values, "now": int(now)},
         before=True,

@@ -113,7 +113,7 @@ def respond(console: Console, event: Mapping[str, Any]) -> dict[str, Any]:
 def _expect_own_page(console: Console, request: Request) -> None:
     """No other page may drive this one: neither by a request across origins, nor by a name that leads to this machine."""
     host, origin = request.headers.get("host", ""), request.headers.get("origin")
-    local = console.operator.settings.local
+    local = console.operator.settings.emulated
     if local and not _LOCAL_HOST.fullmatch(host):
         raise MessageRefused(403, "host")
     if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
@@ -126,7 +126,7 @@ def _expect_own_page(console: Console, request: Request) -> None:
 
 
 def _token(console: Console, request: Request, now: float) -> Token:
-    if console.operator.settings.local:
+    if console.operator.settings.emulated:
         return LOCAL
     scheme, _, text = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":

@@ -1,7 +1,5 @@
-"""The live calls, found by what is there already: slots, phone legs and unfinished tool calls. Nothing is written for it.
-
-A call that Vapi takes by itself and that runs no tool, as one from a web page, is in none of these: whoever wants to see
-it has to know its id.
+"""The live calls, found by what is there already: slots, phone legs, unfinished tool calls, and sessions that Vapi has
+told the beginning of and not the end. No request is made for it that is not made anyway.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,8 +43,8 @@ def read(store: Store, now: float) -> Found:
     call_sids = {slot.holder for slot in held if story.CALL_SID.fullmatch(slot.holder)}
     call_sids |= {*_after("SID#", due), *_after(transfers.PREFIX, due)}
     rows = {sid: row for sid in sorted(call_sids)[:MOST] if (row := _of_leg(store, sid, now))}
-    with_tools = {key.pk.removeprefix("CALL#") for key in due if key.sk.startswith("TOOL#")}
-    others = ({slot.call for slot in held} | with_tools) - {row.call for row in rows.values()} - {""}
+    told = [key for key in due if key.sk.startswith("TOOL#")] + store.undue(calls.LIVE, int(now))
+    others = ({slot.call for slot in held} | {*_after("CALL#", told)}) - {row.call for row in rows.values()} - {""}
     for call_id in sorted(others)[: max(0, MOST - len(rows))]:
         # The earlier call of a leg that has another one now is not a line of its own.
         if (row := _of_call(store, call_id, now)) and row.leg not in rows:

@@ -26,6 +26,8 @@ class Settings(NamedTuple):
     vapi_url: str
     twilio_url: str
     aws_url: str
+    emulated: bool
+    """Whether AWS is an emulator on this machine. In an account it is not, whatever its stage is called."""
     scheme: Scheme
     tolerance: int
     assistant_id: str
@@ -75,6 +77,7 @@ class Settings(NamedTuple):
             vapi_url=_url(env, "VAPI_API_URL", stage),
             twilio_url=_url(env, "TWILIO_API_URL", stage),
             aws_url=_aws_url(env, stage),
+            emulated=_emulated(env, stage),
             scheme=choose(_text(env, "SIGNATURE_SCHEME"), _overrides(env)),
             tolerance=_tolerance(env, stage),
             assistant_id=env.get("ASSISTANT_ID", ""),
@@ -183,6 +186,12 @@ def _url(env: Mapping[str, str], name: str, stage: str) -> str:
     if stage == LOCAL and parts.scheme == "http" and parts.hostname in LOOPBACK:
         return url
     raise wrong
+
+
+def _emulated(env: Mapping[str, str], stage: str) -> bool:
+    # AWS's own name is what an emulator tells the functions that it runs.
+    url = env.get("AWS_API_URL", "").strip() or env.get("AWS_ENDPOINT_URL", "")
+    return stage == LOCAL and urlsplit(url).hostname in LOOPBACK
 
 
 def _aws_url(env: Mapping[str, str], stage: str) -> str:

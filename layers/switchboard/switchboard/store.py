@@ -104,11 +104,18 @@ class Store:
 
     def due(self, shard: str, now: int) -> list[Key]:
         """Keys in a shard of the index of unfinished items whose time has come, oldest first, at most one page."""
+        return self._indexed("g1pk = :shard AND g1sk <= :now", shard, now)
+
+    def undue(self, shard: str, now: int) -> list[Key]:
+        """Keys in a shard of that index whose time is still to come, the next first, at most one page."""
+        return self._indexed("g1pk = :shard AND g1sk > :now", shard, now)
+
+    def _indexed(self, condition: str, shard: str, now: int) -> list[Key]:
         with aws.available("table"):
             page = self._client.query(
                 TableName=self._table,
                 IndexName=INDEX,
-                KeyConditionExpression="g1pk = :shard AND g1sk <= :now",
+                KeyConditionExpression=condition,
                 ExpressionAttributeValues=_plain({":shard": shard, ":now": now}),
             )
         return [Key(item["pk"]["S"], item["sk"]["S"]) for item in page["Items"]]
