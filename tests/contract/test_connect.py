@@ -9,10 +9,13 @@ import httpx
 import pytest
 
 from agent import agent
-from devkit import connect, development, execution, session
+from devkit import connect, development, disconnect, execution, remembered, session
 from devkit.differences import Change
 from devkit.errors import UserError
-from devkit.there import There
+from devkit.there import Clients, There
+from devkit.twilio_numbers_fake import Users
+from devkit.vapi_account_fake import ORG_ID
+from devkit.vapi_rest import VapiRest
 from devkit.wanted import Asked
 from switchboard.desk import Backend
 from switchboard.tools import Toolbox
@@ -457,6 +460,47 @@ def test_nothing_is_done_without_a_yes(world: World, monkeypatch: pytest.MonkeyP
     assert world.state() == before
 
 
+def test_an_end_of_input_is_not_a_yes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(""))
+
+    with pytest.raises(UserError, match="nothing was changed"):
+        connect.connect(world.target, world.known, Asked(), world.ways)
+
+
+@pytest.mark.parametrize("command", ["connect", "disconnect"])
+def test_what_has_changed_while_somebody_thought_about_it_is_not_worked_on(
+    world: World, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    if command == "disconnect":
+        world.connect()
+
+    def slow(_: str) -> str:
+        world.line["voice_fallback_url"] = "https://mine.example.com/"
+        return "y"
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("builtins.input", slow)
+    run = {
+        "connect": lambda: connect.connect(world.target, world.known, Asked(), world.ways),
+        "disconnect": lambda: disconnect.disconnect(world.target, world.known, world.ways),
+    }
+    asked = writes(world)
+
+    with pytest.raises(UserError, match="has changed since it was shown"):
+        run[command]()
+    assert writes(world) == asked
+
+
+def test_what_somebody_else_has_remembered_first_counts(world: World) -> None:
+    world.connect()
+    first = remembered.before(world.ssm, connecting.STACK)
+    assert first is not None
+    change = Change("create", "before", "", first._replace(twilio={"voice_url": WEBHOOK}))
+    execution.do(Clients(VapiRest(world.vapi.url, ""), None, world.ssm), connecting.STACK, change)
+
+    assert remembered.before(world.ssm, connecting.STACK) == first
+
+
 def test_nobody_at_the_keyboard_is_not_a_yes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     before = world.state()
@@ -661,6 +705,46 @@ def test_a_parameter_that_names_nothing_at_vapi_is_refused(
     assert writes(world) == []
 
 
+def test_a_refusal_that_quotes_the_secret_as_it_was_sent_is_told_without_it(world: World) -> None:
+    world.secrets["vapi-webhook"] = "whsec_c2VjcmV0c2VjcmV0"
+    quoting = httpx.MockTransport(lambda request: httpx.Response(400, json={"message": "bad key c2VjcmV0c2VjcmV0"}))
+
+    with pytest.raises(UserError, match=r"\(bad key \.\.\.\)"):
+        connect.connect(world.target, world.known, Asked(), world.ways._replace(vapi=quoting))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "asked", "told"),
+    [
+        ({}, {"account_sid": "AC" + "1" * 32}, "TwilioAccountSids"),
+        ({"AllowedOrgIds": "another"}, {}, "not in AllowedOrgIds"),
+        ({"AllowedAssistantIds": "another"}, {}, "the assistant that would be made are refused"),
+        ({"AllowedAssistantIds": "another", "AssistantId": "theirs"}, {}, "the assistant theirs are refused"),
+        ({"VapiApiUrl": "https://api.eu.vapi.ai"}, {"answers": "vapi"}, "sent to api.vapi.ai"),
+        ({"VapiApiUrl": "https://api.eu.vapi.ai", "VoiceWay": "redirect"}, {}, "sent to api.vapi.ai"),
+    ],
+)
+def test_whoever_would_be_turned_away_is_not_connected(
+    world: World, capsys: pytest.CaptureFixture[str], parameters: dict[str, str], asked: dict[str, Any], told: str
+) -> None:
+    world.vapi.account.add("assistant", agent.configuration(Backend()), "theirs")
+    if sid := asked.get("account_sid"):
+        world.twilio.numbers.users = Users(sid, {sid: development.TWILIO_AUTH_TOKEN})
+    world.parameters |= parameters
+
+    assert world.connect(**asked) == 1
+    assert told in capsys.readouterr().err
+    assert writes(world) == []
+
+
+def test_who_is_on_the_lists_is_connected(world: World) -> None:
+    world.connect()
+    world.parameters |= {"AllowedOrgIds": ORG_ID, "AllowedAssistantIds": world.only("assistant")["id"]}
+    world.parameters |= {"VapiApiUrl": "https://api.eu.vapi.ai"}
+
+    assert world.plan() == 0
+
+
 def test_an_agent_without_an_assistant_of_its_own_stores_none(world: World) -> None:
     world.connect()
     world.agent = agent._replace(configuration=lambda backend: {})
@@ -704,8 +788,12 @@ def test_a_stack_that_does_not_answer_is_not_called_connected(
 ) -> None:
     monkeypatch.setattr(world, "_stack", lambda request: httpx.Response(502))
 
+    before = world.state()
+
     assert world.connect() == 1
     assert "FAILED: a signed message is answered 502" in capsys.readouterr().out
+    assert world.state() == before
+    assert writes(world) == []
 
 
 def test_a_stack_that_takes_forged_messages_is_not_called_connected(
