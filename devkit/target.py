@@ -46,7 +46,8 @@ def chosen(args: argparse.Namespace) -> Target:
         )
     saved = samconfig.read() if not (args.stack_name and args.region) else samconfig.Saved()
     # boto3 itself does not know AWS_REGION, which AWS's other tools do.
-    session = boto3.Session(region_name=args.region or saved.region or os.environ.get("AWS_REGION") or None)
+    with explained():
+        session = boto3.Session(region_name=args.region or saved.region or os.environ.get("AWS_REGION") or None)
     if not session.region_name:
         raise UserError("no AWS region: give --region, or set one in your AWS configuration")
     config = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})

@@ -227,6 +227,16 @@ def test_an_application_or_a_trunk_that_comes_before_the_urls_gives_way_and_come
     assert world.state()["twilio"] == before["twilio"]
 
 
+@pytest.mark.parametrize(("field", "sid"), [("voice_application_sid", "AP" + "a" * 32), ("trunk_sid", "TK" + "b" * 32)])
+def test_an_application_or_a_trunk_that_is_put_on_later_is_taken_off(world: World, field: str, sid: str) -> None:
+    world.connect()
+    world.line[field] = sid
+
+    assert world.plan() == 2
+    assert world.connect() == 0
+    assert not world.line[field]
+
+
 def test_another_assistant_of_the_same_name_is_left_alone_and_named(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:

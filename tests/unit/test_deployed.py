@@ -153,3 +153,10 @@ def test_every_command_finds_the_stack_and_the_region_that_sam_deploys_to(
 
     assert (saved.stack, saved.client("ssm").meta.region_name) == ("acme", "eu-west-2")
     assert (given.stack, given.client("ssm").meta.region_name) == ("mine", "eu-west-3")
+
+
+def test_a_profile_that_is_not_there_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobodys")
+
+    with pytest.raises(UserError, match="ProfileNotFound; check your credentials"):
+        target.chosen(argparse.Namespace(stack_name=None, region="us-east-1", local=False))
