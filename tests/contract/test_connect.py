@@ -237,6 +237,15 @@ def test_an_application_or_a_trunk_that_is_put_on_later_is_taken_off(world: Worl
     assert not world.line[field]
 
 
+def test_an_application_does_not_come_back_over_a_url_that_somebody_has_set_since(world: World) -> None:
+    world.line["voice_application_sid"] = "AP" + "a" * 32
+    world.connect()
+    world.line["voice_url"] = "https://mine.example.com/calls"
+    world.disconnect()
+
+    assert (world.line["voice_url"], world.line["voice_application_sid"]) == ("https://mine.example.com/calls", "")
+
+
 def test_another_assistant_of_the_same_name_is_left_alone_and_named(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -713,6 +722,14 @@ def test_a_parameter_that_names_nothing_at_vapi_is_refused(
     assert world.connect() == 1
     assert told in capsys.readouterr().err
     assert writes(world) == []
+
+
+@pytest.mark.parametrize("name", ["vapi-api-key", "twilio-auth-token"])
+def test_a_key_that_the_other_side_does_not_know_is_named(world: World, name: str) -> None:
+    world.secrets[name] = "of-another-kind"
+
+    with pytest.raises(UserError, match=f"answered 401 .*store another with `switchboard secrets put {name}"):
+        world.connect()
 
 
 def test_a_refusal_that_quotes_the_secret_as_it_was_sent_is_told_without_it(world: World) -> None:
