@@ -297,6 +297,17 @@ def without_the_first_tool(backend: Backend) -> dict[str, Any]:
     return made | {"model": made["model"] | {"tools": made["model"]["tools"][1:]}}
 
 
+def test_a_tool_of_somebody_elses_that_was_put_on_the_assistant_is_taken_off_and_not_deleted(world: World) -> None:
+    world.connect()
+    function = {"name": "theirs", "description": "Theirs."}
+    id = world.vapi.account.add("tool", {"type": "function", "function": function, "server": ELSEWHERE})
+    world.only("assistant")["model"]["toolIds"].append(id)
+
+    assert world.connect() == 0
+    assert id not in world.only("assistant")["model"]["toolIds"]
+    assert tool_named(world, "theirs")["id"] == id
+
+
 def test_a_tool_that_was_made_twice_is_there_once_afterwards(world: World) -> None:
     world.connect()
     state = world.state()
