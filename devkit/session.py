@@ -133,11 +133,12 @@ def _started(
 
 def _vapi(known: Deployed, ways: Ways) -> VapiRest:
     url = known.parameters["VapiApiUrl"]
-    hidden = tuple(known.value(name) for name in (VAPI_WEBHOOK, TWILIO_AUTH_TOKEN, TWILIO_API_SECRET))
+    hidden = [known.value(name) for name in (VAPI_WEBHOOK, TWILIO_AUTH_TOKEN, TWILIO_API_SECRET)]
+    hidden.append(hidden[0].removeprefix("whsec_"))  # as it is sent where it is base64
     return VapiRest(
         url,
         known.value(VAPI_API_KEY),
-        secrets=hidden,
+        secrets=tuple(hidden),
         local=_local(known, url),
         transport=ways.vapi,
         timeout=ways.seconds,
