@@ -137,7 +137,10 @@ class VapiFake(Loopback):
             raise Refused(500, "Internal server error")
         if how in vapi_web_fake.REFUSALS:
             raise Refused(400, vapi_web_fake.REFUSALS[how])
-        answer = self._api(request)
+        try:
+            answer = self._api(request)
+        except Refused as refused:
+            answer = refused.answer  # which can be lost as well
         return answer._replace(hold=TIMEOUT if how == "timeout" else 0, lost=how == "lose")
 
     def _api(self, request: Request) -> Answer:
