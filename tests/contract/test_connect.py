@@ -743,6 +743,16 @@ def test_a_key_that_the_other_side_does_not_know_is_named(world: World, name: st
         world.connect()
 
 
+def test_a_private_key_that_is_stored_as_the_public_one_is_refused(world: World) -> None:
+    world.secrets["vapi-public-key"] = world.vapi.api_key
+
+    with pytest.raises(UserError, match="vapi-public-key is a private key of Vapi's") as refused:
+        world.connect()
+
+    assert writes(world) == []
+    assert world.vapi.api_key not in str(refused.value)
+
+
 def test_a_refusal_that_quotes_the_secret_as_it_was_sent_is_told_without_it(world: World) -> None:
     world.secrets["vapi-webhook"] = "whsec_c2VjcmV0c2VjcmV0"
     quoting = httpx.MockTransport(lambda request: httpx.Response(400, json={"message": "bad key c2VjcmV0c2VjcmV0"}))
