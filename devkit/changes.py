@@ -56,7 +56,7 @@ def _remember(want: Wanted, there: There) -> Iterator[Change]:
             phone=_phone_before(want, there),
             assistant=old.assistant if old else _assistant_before(want, there),
         )
-        yield Change("create", "before", "what stands there now is remembered", made)
+        yield Change("update" if old else "create", "before", "what stands there now is remembered", made)
     elif old.answers != want.answers and want.number:
         detail = told({"answers": want.answers}, {"answers": old.answers})
         yield Change("update", "before", "who answers the phone", old._replace(answers=want.answers), details=detail)

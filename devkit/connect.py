@@ -6,15 +6,18 @@ run has stopped.
 
 import argparse
 import sys
+from collections.abc import Callable
 
 from devkit import changes, execution, objections, plan, probe, session, target, wanted
 from devkit.deployed import Deployed
 from devkit.differences import Change
 from devkit.errors import UserError
 from devkit.plan import say
+from devkit.probe import Verdict
 from devkit.session import USUAL, Session, Ways
 from devkit.target import Target
-from devkit.wanted import Asked
+from devkit.there import There
+from devkit.wanted import Asked, Wanted
 
 DASHBOARD = {
     "type": "type",
@@ -64,23 +67,41 @@ def connect(
         plan.show(steps)
         for note in objections.notes(made.want, made.there):
             say(f"note: {note}")
+        # Before anything is changed: nobody is to be sent to a stack that does not take what it should.
+        answering = probe.ours(made.deployed, ways.stack)
+        if answering.ok is False:
+            say(f"FAILED: {answering.said}")
+            say("nothing was changed")
+            return 1
         if steps:
-            agree(yes)
-            there = execution.converge(made.scene, made.there, lambda there: changes.difference(made.want, there))
+            there = agree(made, steps, changes.difference, yes=yes)
+            there = execution.converge(made.scene, there, lambda there: changes.difference(made.want, there))
             made = made._replace(there=there)
-        return _verified(made, ways, by_vapi=probing and (made.want.confirmed or _signs_anew(steps)))
+        return _verified(made, ways, answering, by_vapi=probing and (made.want.confirmed or _signs_anew(steps)))
 
 
-def agree(yes: bool) -> None:
-    """Ask whether to go on; `UserError` if not, or if nobody is there to ask."""
-    if not yes and _answer("Do this? [y/N] ", "give --yes to do this without being asked").lower() not in YES:
+def agree(
+    made: Session, shown: list[Change], difference: Callable[[Wanted, There], list[Change]], *, yes: bool
+) -> There:
+    """Ask whether to go on, and return what there is now; `UserError` if not, or if that is not what was shown."""
+    if yes:
+        return made.there
+    if _answer("Do this? [y/N] ", "give --yes to do this without being asked").lower() not in YES:
         raise UserError("nothing was changed")
+    # Somebody may have thought about it for long, and somebody else may have done it meanwhile.
+    there = made.scene.read()
+    if difference(made.want, there) != shown:
+        raise UserError("what is there has changed since it was shown, so nothing was changed: run this again")
+    return there
 
 
 def _answer(question: str, otherwise: str) -> str:
     if not sys.stdin.isatty():
         raise UserError(f"nobody is at the keyboard: {otherwise}")
-    return input(question).strip()
+    try:
+        return input(question).strip()
+    except EOFError:
+        return ""
 
 
 def _with_credential(made: Session, yes: bool) -> Session:
@@ -117,9 +138,9 @@ def _signs_anew(steps: list[Change]) -> bool:
     return any(step.kind == "credential" or (step.kind, step.how) == ("assistant", "create") for step in steps)
 
 
-def _verified(made: Session, ways: Ways, *, by_vapi: bool) -> int:
-    verdicts = [probe.ours(made.deployed, ways.stack)]
-    if by_vapi and verdicts[0].ok:
+def _verified(made: Session, ways: Ways, answering: Verdict, *, by_vapi: bool) -> int:
+    verdicts = [answering]
+    if by_vapi:
         verdicts.append(probe.vapi(made, ways.probe_seconds))
     for verdict in verdicts:
         say(f"{'verified' if verdict.ok else 'FAILED' if verdict.ok is False else 'note'}: {verdict.said}")

@@ -100,7 +100,11 @@ def settle(steps: Steps, args: argparse.Namespace, saved: samconfig.Saved) -> tu
 def aim(stack: str, region: str) -> Target:
     """The stack in the account of the credentials; its options are those that other commands need to find it."""
     chosen = target.chosen(argparse.Namespace(stack_name=stack, region=region, local=False))
-    usual = {"--stack-name": (stack, target.DEFAULT_STACK), "--region": (region, account.usual_region())}
+    saved = samconfig.read()
+    usual = {
+        "--stack-name": (stack, saved.stack_name or target.DEFAULT_STACK),
+        "--region": (region, saved.region or account.usual_region()),
+    }
     options = "".join(f" {option} {value}" for option, (value, default) in usual.items() if value != default)
     return chosen._replace(options=options)
 

@@ -25,6 +25,8 @@ class Deployed(NamedTuple):
     outputs: Mapping[str, str]
     secrets: Mapping[str, Entry]
     base_url: str
+    options: str = ""
+    """What another command has to be told to be about the same stack, with a space before it."""
 
     def value(self, name: str) -> str:
         """A secret's newest value, or ''."""
@@ -73,4 +75,5 @@ def read(chosen: Target) -> Deployed:
         outputs=outputs,
         secrets={name: entries[-1] for name, entries in valid.items() if entries},
         base_url=stored.get(PUBLIC_BASE_URL, "") or outputs["VapiWebhookUrl"].removesuffix("/webhook/vapi"),
+        options=chosen.options,
     )

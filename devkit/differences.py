@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 NEW = "(new)"  # stands for the id of what is not made yet
-SECRET = ("secretKey", "token", "twilioAuthToken", "twilioApiSecret", "headers", "password", "apiKey")
+SECRET = ("secret", "secretKey", "token", "twilioAuthToken", "twilioApiSecret", "headers", "password", "apiKey")
 LONGEST = 70  # characters of a value that is shown
 
 type Kind = Literal["credential", "tool", "assistant", "phone-number", "twilio", "connection", "before"]
@@ -62,7 +62,7 @@ def _told(before: str, wanted: Mapping[str, Any], there: Mapping[str, Any]) -> I
         old = there.get(name)
         if same(value, old):
             continue
-        if isinstance(value, Mapping) and value and isinstance(old, Mapping):
+        if isinstance(value, Mapping) and value and isinstance(old, Mapping) and name not in SECRET:
             yield from _told(f"{before}{name}.", value, old)
         else:
             yield f"{before}{name}: {shown(name, old)} -> {shown(name, value)}"

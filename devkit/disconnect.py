@@ -38,10 +38,8 @@ def disconnect(chosen: Target, known: Deployed, ways: Ways = USUAL, *, yes: bool
         plan.show(steps)
         for note in undoing.notes(made.want, made.there):
             say(f"note: {note}")
-        agree(yes)
-        execution.converge(
-            made.scene, made.there, lambda there: undoing.difference(made.want, there), leave_refused=True
-        )
+        there = agree(made, steps, undoing.difference, yes=yes)
+        execution.converge(made.scene, there, lambda there: undoing.difference(made.want, there), leave_refused=True)
     say("disconnected")
     return 0
 
@@ -51,4 +49,6 @@ def _require(known: Deployed, order: Asked) -> None:
     names = [VAPI_API_KEY, *([TWILIO_API_SECRET if by_key else TWILIO_AUTH_TOKEN] if order.number else [])]
     for name in names:
         if not known.value(name):
-            raise UserError(f"{name} is not stored, so nothing can be put back: run `switchboard secrets put {name}`")
+            raise UserError(
+                f"{name} is not stored, so nothing can be put back: run `switchboard secrets put {name}{known.options}`"
+            )

@@ -106,7 +106,7 @@ def do(clients: Clients, stack: str, change: Change) -> None:
         case "before" if change.how == "delete":
             remembered.forget(clients.ssm, stack, BEFORE)
         case "before":
-            remembered.write_before(clients.ssm, stack, change.body)
+            remembered.write_before(clients.ssm, stack, change.body, new=change.how == "create")
         case "connection" if change.how == "delete":
             remembered.forget(clients.ssm, stack, CONNECTION)
         case "connection":

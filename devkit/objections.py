@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from devkit import assistant_rules, wanted
 from devkit.assistant_rules import Needs
 from devkit.deployed import Deployed
 from devkit.there import There, by_id, own_assistant, own_credential, phone
-from devkit.wanted import SWITCHBOARD, Asked, Wanted
+from devkit.wanted import SWITCHBOARD, VAPI, Asked, Wanted
 from switchboard.secrets import (
     TWILIO_API_SECRET,
     TWILIO_AUTH_TOKEN,
@@ -18,6 +19,7 @@ from switchboard.secrets import (
 from switchboard.settings import BYPASS, REDIRECT, SIP
 
 PRODUCTION = "prod"
+VAPIS = ".vapi.ai"
 
 
 def of_stack(deployed: Deployed, asked: Asked) -> list[str]:
@@ -32,7 +34,7 @@ def _of_stack(deployed: Deployed, asked: Asked) -> Iterator[str]:
     needed[VAPI_PUBLIC_KEY] = deployed.flag("ControlAuthentication")
     for name, is_needed in needed.items():
         if is_needed and not deployed.value(name):
-            yield f"{name} is not stored, without which nothing works: run `switchboard secrets put {name}`"
+            yield f"{name} is not stored, without which nothing works: run `switchboard secrets put {name}{deployed.options}`"
     if deployed.parameters.get("Stage") == PRODUCTION and not deployed.flag("ControlAuthentication"):
         yield (
             "in production whoever learns a call's control URL could speak into it: store vapi-public-key and deploy "
@@ -51,9 +53,10 @@ def _named(want: Wanted, there: There) -> Iterator[str]:
     before, given = there.before, want.deployed.parameters
     if before and before.number and before.number != want.number:
         yield (
-            f"the stack is connected to {before.number}: run `switchboard disconnect` first, so that what that number "
+            f"the stack is connected to {before.number}: run `switchboard disconnect{want.deployed.options}` first, so that what that number "
             "had before is put back"
         )
+    yield from _not_admitted(want, there)
     if want.number and there.line is None:
         yield f"{want.number} is not a number of the Twilio account: see --number and --account-sid"
     if want.credential_id and there.credentials is not None and not by_id(there.credentials, want.credential_id):
@@ -65,6 +68,37 @@ def _named(want: Wanted, there: There) -> Iterator[str]:
         yield (
             f"the id in PhoneNumberId is not that of {want.number} at Vapi: deploy with another one, or with none and "
             "let the number be imported"
+        )
+
+
+def _not_admitted(want: Wanted, there: There) -> Iterator[str]:
+    """Whom the stack would turn away with 403, although it is connected to them."""
+    given = want.deployed.parameters
+    accounts, organisations, assistants = (
+        [one for one in given.get(name, "").split(",") if one]
+        for name in ("TwilioAccountSids", "AllowedOrgIds", "AllowedAssistantIds")
+    )
+    if want.number and accounts and want.account_sid not in accounts:
+        yield f"calls of the account {want.account_sid} are refused: deploy with it in TwilioAccountSids, or with none"
+    objects = (*there.assistants, *there.tools, *there.phones)
+    known = {str(one["orgId"]) for one in objects if one.get("orgId")}
+    if organisations and known and not known & {*organisations}:
+        yield "the organisation of vapi-api-key is not in AllowedOrgIds: deploy with it in the list, or with the list empty"
+    if assistants:
+        config = {} if want.assistant_id else wanted.configuration(want, "")
+        own = own_assistant(there, str(config.get("name", "")), want.webhook_url) if config else None
+        id = want.assistant_id or str((own or {}).get("id", ""))
+        if (config or id) and id not in assistants:
+            yield (
+                f"calls of the assistant {id or 'that would be made'} are refused: deploy with AllowedAssistantIds "
+                "empty; the id that is made can be put into the list afterwards"
+            )
+    inbound, api = (urlsplit(given.get(name, "")).hostname or "" for name in ("VapiInboundUrl", "VapiApiUrl"))
+    elsewhere = inbound != api and inbound.endswith(VAPIS) and api.endswith(VAPIS)
+    if want.number and elsewhere and (want.answers == VAPI or want.way == REDIRECT):
+        yield (
+            f"Vapi is asked at {api}, and callers would be sent to {inbound}: deploy with the VapiInboundUrl of the same "
+            "region"
         )
 
 
@@ -134,5 +168,5 @@ def _notes(want: Wanted, there: There) -> Iterator[str]:
     if made_by_hand and there.connection["credential_secret"] not in ("", want.secret_id) and not want.confirmed:
         yield (
             "vapi-webhook has a newer value than the credential was given: paste it at Vapi, then run `switchboard "
-            f"connect --credential-id {made_by_hand}`"
+            f"connect --credential-id {made_by_hand}{want.deployed.options}`"
         )

@@ -63,15 +63,18 @@ def before(ssm: Any, stack: str) -> Before | None:
     return found
 
 
-def write_before(ssm: Any, stack: str, made: Before) -> None:
-    """Remember; `UserError` if it is more than fits."""
+def write_before(ssm: Any, stack: str, made: Before, *, new: bool = False) -> None:
+    """Remember; `UserError` if it is more than fits. `new` leaves alone what somebody else has remembered first."""
     text = json.dumps(made._asdict(), separators=(",", ":"))
     if len(text) > secrets.MAX_PARAMETER:
         raise UserError(
             f"what stands at Twilio and Vapi now is too long to be remembered ({len(text)} of {secrets.MAX_PARAMETER} "
             "characters): shorten its URLs or take its headers out first"
         )
-    ssm.put_parameter(Name=secrets.path(stack, BEFORE), Value=text, Type="SecureString", Overwrite=True)
+    try:
+        ssm.put_parameter(Name=secrets.path(stack, BEFORE), Value=text, Type="SecureString", Overwrite=not new)
+    except ssm.exceptions.ParameterAlreadyExists:
+        return
 
 
 def forget(ssm: Any, stack: str, name: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+KEYS = {"Vapi": "vapi-api-key", "Twilio": "twilio-auth-token (twilio-api-secret with TwilioApiKeySid)"}
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 20.0
 LONGEST_PAUSE = 60.0  # seconds that the other side may ask us to wait
 MAX_WORDS = 300  # of what the other side says about a refusal
@@ -22,7 +23,9 @@ class Failed(Exception):
 
     def __init__(self, who: str, what: str, status: int, words: str = "", pause: float = 0) -> None:
         told = f"answered {status} to {what}" if status else f"did not answer {what}"
-        super().__init__(f"{who} {told}{f' ({words})' if words else ''}")
+        # A key of another kind or organisation is stored, and no command asks for it again.
+        advice = f": store another with `switchboard secrets put {KEYS[who]}`" if status == 401 and who in KEYS else ""
+        super().__init__(f"{who} {told}{f' ({words})' if words else ''}{advice}")
         self.status = status
         self.pause = pause
         self.refused = 400 <= status < 500 and status not in (408, 425, 429)

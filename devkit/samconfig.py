@@ -26,7 +26,9 @@ def read(environment: str = ENVIRONMENT) -> Saved:
     except FileNotFoundError:
         return Saved()
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {FILE} here, which may name the stack: give --stack-name") from error
+        raise UserError(
+            f"cannot read {FILE} here, which may name the stack and the region: give --stack-name and --region"
+        ) from error
 
     def first(name: str) -> Any:
         # What is said of one command counts before what is said of all.

@@ -16,7 +16,7 @@ from devkit.deployed import Deployed
 from devkit.errors import UserError
 from devkit.execution import Scene, patient
 from devkit.remembered import Before
-from devkit.rest import ANSWER_SECONDS
+from devkit.rest import ANSWER_SECONDS, Failed
 from devkit.target import Target
 from devkit.there import Clients, There, by_id
 from devkit.twilio_numbers import Account, TwilioNumbers
@@ -24,7 +24,7 @@ from devkit.vapi_rest import VapiRest
 from devkit.wanted import ANSWERS, SWITCHBOARD, Asked, Wanted
 from switchboard.desk import Agent
 from switchboard.messages import E164
-from switchboard.secrets import TWILIO_API_SECRET, TWILIO_AUTH_TOKEN, VAPI_API_KEY, VAPI_WEBHOOK
+from switchboard.secrets import TWILIO_API_SECRET, TWILIO_AUTH_TOKEN, VAPI_API_KEY, VAPI_PUBLIC_KEY, VAPI_WEBHOOK
 from switchboard.settings import LOCAL
 
 NO_NUMBER = "none"
@@ -101,8 +101,9 @@ def _started(
     chosen: Target, known: Deployed, order: Asked, ways: Ways, say: Callable[[str], None], open_clients: ExitStack
 ) -> Session:
     ssm = chosen.client("ssm")
-    vapi = _vapi(known, ways)
+    vapi = _vapi(known, ways, VAPI_API_KEY)
     open_clients.callback(vapi.close)
+    _require_public(known, ways)
     before = remembered.before(ssm, known.stack)
     scene = Scene(Clients(vapi, None, ssm), known.stack, "", say, ways.sleep)
     answers = order.answers or (before.answers if before else SWITCHBOARD)
@@ -131,13 +132,33 @@ def _started(
     return Session(chosen, known, want, scene, scene.read())
 
 
-def _vapi(known: Deployed, ways: Ways) -> VapiRest:
+def _require_public(known: Deployed, ways: Ways) -> None:
+    """`UserError` if what is stored as the public key, which a page shows to everybody, opens what only a private one may."""
+    if not known.value(VAPI_PUBLIC_KEY):
+        return
+    stranger = _vapi(known, ways, VAPI_PUBLIC_KEY)
+    try:
+        patient(lambda: stranger.listed("assistant"), ways.sleep)
+    except Failed as failed:
+        if failed.refused:
+            return
+        raise
+    finally:
+        stranger.close()
+    raise UserError(
+        "vapi-public-key is a private key of Vapi's, and a page would show it to everybody: delete that key at Vapi, then "
+        f"`switchboard secrets put {VAPI_PUBLIC_KEY}{known.options}` with the public one"
+    )
+
+
+def _vapi(known: Deployed, ways: Ways, key: str) -> VapiRest:
     url = known.parameters["VapiApiUrl"]
-    hidden = tuple(known.value(name) for name in (VAPI_WEBHOOK, TWILIO_AUTH_TOKEN, TWILIO_API_SECRET))
+    hidden = [known.value(name) for name in (VAPI_WEBHOOK, TWILIO_AUTH_TOKEN, TWILIO_API_SECRET)]
+    hidden.append(hidden[0].removeprefix("whsec_"))  # as it is sent where it is base64
     return VapiRest(
         url,
-        known.value(VAPI_API_KEY),
-        secrets=hidden,
+        known.value(key),
+        secrets=tuple(hidden),
         local=_local(known, url),
         transport=ways.vapi,
         timeout=ways.seconds,

@@ -11,7 +11,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from devkit import facts
+from devkit import facts, samconfig
 from devkit.errors import UserError
 
 DEFAULT_STACK = "switchboard"
@@ -28,8 +28,10 @@ class Target(NamedTuple):
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options that choose a stack."""
-    parser.add_argument("--stack-name", metavar="S", help=f"default: {DEFAULT_STACK}")
-    parser.add_argument("--region", metavar="R", help="default: the one of your AWS configuration")
+    parser.add_argument("--stack-name", metavar="S", help=f"default: samconfig.toml's, else {DEFAULT_STACK}")
+    parser.add_argument(
+        "--region", metavar="R", help="default: samconfig.toml's, else the one of your AWS configuration"
+    )
     parser.add_argument("--local", action="store_true", help="the stack that `switchboard up` left running")
 
 
@@ -42,15 +44,17 @@ def chosen(args: argparse.Namespace) -> Target:
             cache(lambda service: facts.client(service, running["api_url"])),
             " --local",
         )
+    saved = samconfig.read() if not (args.stack_name and args.region) else samconfig.Saved()
     # boto3 itself does not know AWS_REGION, which AWS's other tools do.
-    session = boto3.Session(region_name=args.region or os.environ.get("AWS_REGION") or None)
+    with explained():
+        session = boto3.Session(region_name=args.region or saved.region or os.environ.get("AWS_REGION") or None)
     if not session.region_name:
         raise UserError("no AWS region: give --region, or set one in your AWS configuration")
     config = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
     make: Any = session.client  # its overloads want the name of the service as a literal
     named = {"--stack-name": args.stack_name, "--region": args.region}
     return Target(
-        args.stack_name or DEFAULT_STACK,
+        args.stack_name or saved.stack_name or DEFAULT_STACK,
         cache(lambda service: make(service, config=config)),
         "".join(f" {option} {value}" for option, value in named.items() if value),
     )

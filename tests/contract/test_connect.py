@@ -9,10 +9,13 @@ import httpx
 import pytest
 
 from agent import agent
-from devkit import connect, development, execution, session
+from devkit import connect, development, disconnect, execution, remembered, session
 from devkit.differences import Change
 from devkit.errors import UserError
-from devkit.there import There
+from devkit.there import Clients, There
+from devkit.twilio_numbers_fake import Users
+from devkit.vapi_account_fake import ORG_ID
+from devkit.vapi_rest import VapiRest
 from devkit.wanted import Asked
 from switchboard.desk import Backend
 from switchboard.tools import Toolbox
@@ -224,6 +227,25 @@ def test_an_application_or_a_trunk_that_comes_before_the_urls_gives_way_and_come
     assert world.state()["twilio"] == before["twilio"]
 
 
+@pytest.mark.parametrize(("field", "sid"), [("voice_application_sid", "AP" + "a" * 32), ("trunk_sid", "TK" + "b" * 32)])
+def test_an_application_or_a_trunk_that_is_put_on_later_is_taken_off(world: World, field: str, sid: str) -> None:
+    world.connect()
+    world.line[field] = sid
+
+    assert world.plan() == 2
+    assert world.connect() == 0
+    assert not world.line[field]
+
+
+def test_an_application_does_not_come_back_over_a_url_that_somebody_has_set_since(world: World) -> None:
+    world.line["voice_application_sid"] = "AP" + "a" * 32
+    world.connect()
+    world.line["voice_url"] = "https://mine.example.com/calls"
+    world.disconnect()
+
+    assert (world.line["voice_url"], world.line["voice_application_sid"]) == ("https://mine.example.com/calls", "")
+
+
 def test_another_assistant_of_the_same_name_is_left_alone_and_named(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -273,6 +295,17 @@ def test_a_tool_that_the_agent_no_longer_has_is_taken_away_after_the_assistant_h
 def without_the_first_tool(backend: Backend) -> dict[str, Any]:
     made = dict(agent.configuration(backend))
     return made | {"model": made["model"] | {"tools": made["model"]["tools"][1:]}}
+
+
+def test_a_tool_of_somebody_elses_that_was_put_on_the_assistant_is_taken_off_and_not_deleted(world: World) -> None:
+    world.connect()
+    function = {"name": "theirs", "description": "Theirs."}
+    id = world.vapi.account.add("tool", {"type": "function", "function": function, "server": ELSEWHERE})
+    world.only("assistant")["model"]["toolIds"].append(id)
+
+    assert world.connect() == 0
+    assert id not in world.only("assistant")["model"]["toolIds"]
+    assert tool_named(world, "theirs")["id"] == id
 
 
 def test_a_tool_that_was_made_twice_is_there_once_afterwards(world: World) -> None:
@@ -455,6 +488,47 @@ def test_nothing_is_done_without_a_yes(world: World, monkeypatch: pytest.MonkeyP
     with pytest.raises(UserError, match="nothing was changed"):
         connect.connect(world.target, world.known, Asked(), world.ways)
     assert world.state() == before
+
+
+def test_an_end_of_input_is_not_a_yes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(""))
+
+    with pytest.raises(UserError, match="nothing was changed"):
+        connect.connect(world.target, world.known, Asked(), world.ways)
+
+
+@pytest.mark.parametrize("command", ["connect", "disconnect"])
+def test_what_has_changed_while_somebody_thought_about_it_is_not_worked_on(
+    world: World, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    if command == "disconnect":
+        world.connect()
+
+    def slow(_: str) -> str:
+        world.line["voice_fallback_url"] = "https://mine.example.com/"
+        return "y"
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("builtins.input", slow)
+    run = {
+        "connect": lambda: connect.connect(world.target, world.known, Asked(), world.ways),
+        "disconnect": lambda: disconnect.disconnect(world.target, world.known, world.ways),
+    }
+    asked = writes(world)
+
+    with pytest.raises(UserError, match="has changed since it was shown"):
+        run[command]()
+    assert writes(world) == asked
+
+
+def test_what_somebody_else_has_remembered_first_counts(world: World) -> None:
+    world.connect()
+    first = remembered.before(world.ssm, connecting.STACK)
+    assert first is not None
+    change = Change("create", "before", "", first._replace(twilio={"voice_url": WEBHOOK}))
+    execution.do(Clients(VapiRest(world.vapi.url, ""), None, world.ssm), connecting.STACK, change)
+
+    assert remembered.before(world.ssm, connecting.STACK) == first
 
 
 def test_nobody_at_the_keyboard_is_not_a_yes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -661,6 +735,64 @@ def test_a_parameter_that_names_nothing_at_vapi_is_refused(
     assert writes(world) == []
 
 
+@pytest.mark.parametrize("name", ["vapi-api-key", "twilio-auth-token"])
+def test_a_key_that_the_other_side_does_not_know_is_named(world: World, name: str) -> None:
+    world.secrets[name] = "of-another-kind"
+
+    with pytest.raises(UserError, match=f"answered 401 .*store another with `switchboard secrets put {name}"):
+        world.connect()
+
+
+def test_a_private_key_that_is_stored_as_the_public_one_is_refused(world: World) -> None:
+    world.secrets["vapi-public-key"] = world.vapi.api_key
+
+    with pytest.raises(UserError, match="vapi-public-key is a private key of Vapi's") as refused:
+        world.connect()
+
+    assert writes(world) == []
+    assert world.vapi.api_key not in str(refused.value)
+
+
+def test_a_refusal_that_quotes_the_secret_as_it_was_sent_is_told_without_it(world: World) -> None:
+    world.secrets["vapi-webhook"] = "whsec_c2VjcmV0c2VjcmV0"
+    quoting = httpx.MockTransport(lambda request: httpx.Response(400, json={"message": "bad key c2VjcmV0c2VjcmV0"}))
+
+    with pytest.raises(UserError, match=r"\(bad key \.\.\.\)"):
+        connect.connect(world.target, world.known, Asked(), world.ways._replace(vapi=quoting))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "asked", "told"),
+    [
+        ({}, {"account_sid": "AC" + "1" * 32}, "TwilioAccountSids"),
+        ({"AllowedOrgIds": "another"}, {}, "not in AllowedOrgIds"),
+        ({"AllowedAssistantIds": "another"}, {}, "the assistant that would be made are refused"),
+        ({"AllowedAssistantIds": "another", "AssistantId": "theirs"}, {}, "the assistant theirs are refused"),
+        ({"VapiApiUrl": "https://api.eu.vapi.ai"}, {"answers": "vapi"}, "sent to api.vapi.ai"),
+        ({"VapiApiUrl": "https://api.eu.vapi.ai", "VoiceWay": "redirect"}, {}, "sent to api.vapi.ai"),
+    ],
+)
+def test_whoever_would_be_turned_away_is_not_connected(
+    world: World, capsys: pytest.CaptureFixture[str], parameters: dict[str, str], asked: dict[str, Any], told: str
+) -> None:
+    world.vapi.account.add("assistant", agent.configuration(Backend()), "theirs")
+    if sid := asked.get("account_sid"):
+        world.twilio.numbers.users = Users(sid, {sid: development.TWILIO_AUTH_TOKEN})
+    world.parameters |= parameters
+
+    assert world.connect(**asked) == 1
+    assert told in capsys.readouterr().err
+    assert writes(world) == []
+
+
+def test_who_is_on_the_lists_is_connected(world: World) -> None:
+    world.connect()
+    world.parameters |= {"AllowedOrgIds": ORG_ID, "AllowedAssistantIds": world.only("assistant")["id"]}
+    world.parameters |= {"VapiApiUrl": "https://api.eu.vapi.ai"}
+
+    assert world.plan() == 0
+
+
 def test_an_agent_without_an_assistant_of_its_own_stores_none(world: World) -> None:
     world.connect()
     world.agent = agent._replace(configuration=lambda backend: {})
@@ -704,8 +836,12 @@ def test_a_stack_that_does_not_answer_is_not_called_connected(
 ) -> None:
     monkeypatch.setattr(world, "_stack", lambda request: httpx.Response(502))
 
+    before = world.state()
+
     assert world.connect() == 1
     assert "FAILED: a signed message is answered 502" in capsys.readouterr().out
+    assert world.state() == before
+    assert writes(world) == []
 
 
 def test_a_stack_that_takes_forged_messages_is_not_called_connected(

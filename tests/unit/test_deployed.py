@@ -10,7 +10,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from devkit import cli, deployed, session
+from devkit import cli, deployed, session, target
 from devkit.deployed import OUTPUTS
 from devkit.errors import UserError
 from devkit.target import Target
@@ -138,3 +138,25 @@ def test_the_stack_is_the_one_that_sam_deploys_from_here(
     cli.main(["plan"])
 
     assert capsys.readouterr().out == "stack acme, named in samconfig.toml\n"
+
+
+def test_every_command_finds_the_stack_and_the_region_that_sam_deploys_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = '[default.deploy.parameters]\nstack_name = "acme"\nregion = "eu-west-2"'
+    (tmp_path / "samconfig.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("REGION", "us-east-1"), ("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    saved = target.chosen(argparse.Namespace(stack_name=None, region=None, local=False))
+    given = target.chosen(argparse.Namespace(stack_name="mine", region="eu-west-3", local=False))
+
+    assert (saved.stack, saved.client("ssm").meta.region_name) == ("acme", "eu-west-2")
+    assert (given.stack, given.client("ssm").meta.region_name) == ("mine", "eu-west-3")
+
+
+def test_a_profile_that_is_not_there_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobodys")
+
+    with pytest.raises(UserError, match="ProfileNotFound; check your credentials"):
+        target.chosen(argparse.Namespace(stack_name=None, region="us-east-1", local=False))

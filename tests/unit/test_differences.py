@@ -92,3 +92,11 @@ def test_a_change_is_a_line_for_each_field_or_one() -> None:
         "~ Twilio  number +1  status_callback: c -> d",
     ]
     assert Change("delete", "connection", "what the functions know").lines() == ["- stack   what the functions know"]
+
+
+def test_headers_and_secrets_that_stand_on_both_sides_are_not_shown_either() -> None:
+    wanted = {"server": {"url": "https://a.example.com", "secret": "hush-1", "headers": {"x-mine": "hush-2"}}}
+    there = {"server": {"url": "https://a.example.com", "secret": "hush-3", "headers": {"x-mine": "hush-4"}}}
+    lines = told(wanted, there)
+
+    assert lines == ("server.secret: (secret) -> (secret)", "server.headers: (secret) -> (secret)")

@@ -23,7 +23,7 @@ def asked(answer: Callable[[httpx.Request], httpx.Response]) -> Failed:
 
 @pytest.mark.parametrize(
     ("status", "refused"),
-    [(400, True), (401, True), (404, True), (409, True), (302, False), (408, False), (429, False), (500, False)],
+    [(400, True), (403, True), (404, True), (409, True), (302, False), (408, False), (429, False), (500, False)],
 )
 def test_a_refusal_is_told_from_what_may_help_to_ask_again(status: int, refused: bool) -> None:
     failed = asked(lambda request: httpx.Response(status))
