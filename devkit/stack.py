@@ -240,6 +240,7 @@ class Stack:
             "TwilioAccountSids": development.TWILIO_ACCOUNT_SID,
             "PhoneNumberId": development.PHONE_NUMBER_ID,
             "CredentialId": development.CREDENTIAL_ID,
+            "WebCalls": "true",  # on this machine nobody finds the page, and the fake Vapi costs nothing
         }
 
     def _emulator_environment(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from switchboard.errors import ConditionFailed
-from switchboard.store import Check, Item, Key, Put, Store, Update, Values
+from switchboard.store import Check, Due, Item, Key, Put, Store, Update, Values
 
 type Term = Callable[[Item, Values], Any]
 type Step = Callable[[Item, Item, Values], None]  # as it was, as it will be, values
@@ -345,10 +345,20 @@ class Memory(Store):
         ]
         return sorted(found, key=lambda key: int(self.table[key]["g1sk"]))
 
-    def undue(self, shard: str, now: int) -> list[Key]:
-        """Keys in a shard of that index whose time is still to come, the next first."""
-        found = [key for key, item in self.table.items() if item.get("g1pk") == shard and item.get("g1sk", now) > now]
-        return sorted(found, key=lambda key: int(self.table[key]["g1sk"]))
+    def between(self, pk: str, first: str, last: str, most: int, *, newest: bool = False) -> tuple[list[Item], bool]:
+        """Some items of a partition, and whether there are more; 1 MB is as good as endless here."""
+        low, high = _bytes(Key(pk, first)), _bytes(Key(pk, last))
+        found = [item for item in self.partition(pk) if low <= _bytes(Key(pk, item["sk"])) <= high]
+        return (found[::-1] if newest else found)[:most], len(found) > most
+
+    def undue(self, shard: str, now: int) -> list[Due]:
+        """What a shard of that index has whose time is still to come, the last first."""
+        found = [
+            Due(key, int(item["g1sk"]))
+            for key, item in self.table.items()
+            if item.get("g1pk") == shard and item.get("g1sk", now) > now
+        ]
+        return sorted(found, key=lambda due: due.at, reverse=True)
 
     def put(self, put: Put) -> None:
         """Write an item where the condition holds."""

@@ -235,6 +235,23 @@ def test_a_call_is_seen_while_it_happens(watcher: Watcher) -> None:
     watcher.shoot("console-call-dark")
 
 
+def test_a_long_call_says_where_the_rest_of_it_is(watcher: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    watcher.look()
+    watcher.open_call()
+    for number in range(4):
+        watcher.house.clock.advance(1)
+        say(watcher.house, "transcript", role="user", transcriptType="final", transcript=f"Words {number}.")
+    watcher.seen(lambda: watcher.drawn(".said") == 4)
+    before = watcher.at("console-older").is_displayed()
+    monkeypatch.setattr(console, "MOST_ITEMS", 2)
+    watcher.seen(lambda: watcher.drawn(".said") == 2)
+
+    assert before is False
+    assert watcher.text("console-older") == f"Older ones are left out here: switchboard call {CALL}"
+    assert "Words 1." not in watcher.text("console-rows")
+    assert "Words 3." in watcher.text("console-rows")
+
+
 def test_the_list_says_what_goes_on(watcher: Watcher) -> None:
     backend = watcher.house
     legs.open_leg(backend.store, CALL_SID[:-2] + "b2", {}, 1800, backend.clock())
@@ -458,10 +475,9 @@ def test_a_stack_that_does_not_answer_is_asked_less_and_less_often(watcher: Watc
     watcher.look()
     watcher.until("console-status", "Watching")
     watcher.api.fails = 3
-    for wait in (3, 2, 4):
+    for wait, said in ((3, 2), (2, 4), (4, 8)):
         watcher.tick(wait * 1000)
-        watcher.wait(lambda: "Trying again" in watcher.text("console-status"))
-    watcher.until("console-status", "Trying again in 8 s")
+        watcher.until("console-status", f"Trying again in {said} s")
     watcher.tick(8000)
 
     watcher.until("console-status", "Watching")

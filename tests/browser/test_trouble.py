@@ -162,8 +162,56 @@ def test_a_call_that_cannot_be_left_is_not_waited_for_forever(page: Page) -> Non
         page.advance(PAUSES[number - 1])
     page.state("failed")
 
-    assert page.problem.startswith(LOST)
+    assert page.problem == "The call before has not let go of this page. Reload it, then start again."
     assert page.run("return daily.calls.length") == 1
+
+
+def test_a_call_that_was_never_let_go_of_does_not_keep_the_next_one_waiting(page: Page) -> None:
+    page.call()
+    page.run("daily.holding = true")
+    page.at("end").click()
+    page.state("ended")
+    page.at("start").click()
+    page.state("connecting")
+    page.advance(4_999)
+    waiting = page.status
+    page.advance(1)
+    page.says("Connection lost. Trying again, 1 of 3…")
+    page.run("daily.holding = false; daily.release()")
+    page.wait(lambda: page.run("return daily.calls[0].destroyed"))
+    page.advance(PAUSES[0])
+    page.joined(calls=2)
+    page.say_raw("listening")
+
+    page.state("live")
+    assert waiting == "Connecting…"
+
+
+def test_a_call_that_vapi_never_answered_does_not_keep_the_next_one_waiting(page: Page) -> None:
+    page.run("window.own = fetch; window.fetch = () => new Promise(() => (window.asked = true))")
+    page.at("start").click()
+    page.wait(lambda: page.run("return window.asked"))
+    page.at("end").click()
+    page.state("ended")
+    page.run("window.fetch = window.own")
+    page.at("start").click()
+    page.state("connecting")
+    page.advance(5_000)
+    page.joined()
+    page.say_raw("listening")
+
+    page.state("live")
+    assert len(page.orders()) == 1
+
+
+def test_a_call_that_is_left_while_nobody_can_be_told_is_not_said_to_have_ended(page: Page) -> None:
+    page.call()
+    lost(page)
+    page.at("end").click()
+    page.state("ended")
+
+    assert page.status == "You left. The call ends when the assistant has heard nobody for a while."
+    assert page.sent() == []
 
 
 def test_vapi_out_of_reach_is_asked_three_times_more(page: Page) -> None:
@@ -431,6 +479,54 @@ def test_a_call_that_is_called_off_before_it_is_its_turn_is_never_made(page: Pag
     page.state("live")
 
     assert (len(page.orders()), page.run("return daily.calls.length")) == (2, 2)
+
+
+PROMPT = """const given = { getTracks: () => [] };
+navigator.mediaDevices.getUserMedia = () => new Promise((allow) => (window.allow = () => allow(given)))"""
+
+
+def test_the_question_for_the_microphone_may_be_left_open(page: Page) -> None:
+    page.run(PROMPT)
+    page.at("start").click()
+    page.wait(lambda: page.run("return !!window.allow"))
+    page.advance(499)
+    before = page.status
+    page.advance(1)
+    asked = page.status
+    page.advance(3_600_000)
+    still = (page.status, page.problem, page.at("call").get_attribute("data-state"))
+    page.run("allow()")
+    page.says("Connecting…")
+    page.joined()
+    page.advance(29_999)
+    connecting = page.status
+    page.advance(1)
+
+    assert before == "Connecting…"
+    assert asked == "Allow the microphone in your browser…"
+    assert still == (asked, "", "connecting")
+    assert connecting == "Connecting…"
+    assert page.status == "Connection lost. Trying again, 1 of 3…"
+
+
+def test_a_microphone_that_is_allowed_already_is_not_asked_for_aloud(page: Page) -> None:
+    page.at("start").click()
+    page.joined()
+    page.advance(600)
+
+    assert page.status == "Connecting…"
+
+
+def test_who_calls_off_at_the_question_for_the_microphone_is_not_asked_any_more(page: Page) -> None:
+    page.run(PROMPT)
+    page.at("start").click()
+    page.wait(lambda: page.run("return !!window.allow"))
+    page.advance(500)
+    page.says("Allow the microphone in your browser…")
+    page.at("end").click()
+    page.state("ended")
+
+    assert page.status == "You ended the call"
 
 
 def test_who_calls_off_before_the_microphone_is_allowed_makes_no_call(page: Page) -> None:

@@ -2,10 +2,11 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import boto3
 import httpx
 import pytest
 
@@ -393,6 +394,41 @@ def test_the_list_is_bounded_and_says_so(page: Page, monkeypatch: pytest.MonkeyP
     assert (len(body["calls"]), body["more"]) == (2, True)
 
 
+def test_a_list_that_is_full_has_the_newest_calls(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(livecalls, "MOST", 2)
+    # The newest has the smallest id, so that no order of ids can pass for one of time.
+    for number in range(6, 0, -1):
+        page.house.clock.advance(60)
+        longest = page.house.settings.longest_leg
+        legs.open_leg(page.house.store, f"CA{number:032x}", {}, longest, page.house.clock())
+    assert [row["leg"][-1] for row in page.with_token().calls()] == ["1", "2"]
+
+    for number in range(9, 4, -1):
+        page.house.clock.advance(60)
+        session = {**calls.key(f"call-{number}")._asdict(), "created_at": int(page.house.clock() * 1000)}
+        listed = {"g1pk": calls.LIVE, "g1sk": int(page.house.clock()) + calls.LIVE_HOURS * 3600}
+        page.house.store.put(Put({**session, **listed, "exp": listed["g1sk"]}))
+    assert [row["call"] for row in page.with_token().calls()] == ["call-5", "call-6"]
+    monkeypatch.setattr(livecalls, "MOST", 7)
+    rows = page.with_token().calls()
+    assert [row["call"] for row in rows if row["call"]] == [f"call-{number}" for number in range(5, 10)]
+    assert [row["leg"][-1] for row in rows if row["leg"]] == ["1", "2"]
+
+
+def test_what_is_stale_takes_no_place_in_the_list(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(livecalls, "MOST", 2)
+    for number in range(2):
+        page.house.clock.advance(60)
+        legs.open_leg(page.house.store, f"CA{number:032x}", {}, 1800, page.house.clock())
+    # Found in the index, and expired: never deleted, or the leg of another life.
+    for number in range(2):
+        gone = {"g1pk": legs.shard(CALL_SID), "g1sk": int(page.house.clock()) + 3000, "exp": int(page.house.clock())}
+        page.house.store.put(Put({**legs.key(f"CA{'f' * 31}{number}")._asdict(), **gone}))
+
+    _, body, _ = page.ask("/console/calls")
+    assert ([row["leg"][-1] for row in body["calls"]], body["more"]) == (["1", "0"], False)
+
+
 def test_people_are_listed_by_name_and_never_by_number(page: Page) -> None:
     _, body, _ = page.ask("/console/calls")
 
@@ -464,6 +500,102 @@ def test_a_call_that_has_not_changed_is_not_told_again(phone_call: Page) -> None
 
     say(phone_call.house, "user-interrupted")
     assert phone_call.ask(f"/console/calls/{CALL}", if_none_match=first["etag"])[0] == 200
+
+
+def talk(house: House, utterances: int, words: str = WORDS_SAID) -> None:
+    """So many final utterances, a second apart, up to now."""
+    first = int(house.clock() * 1000) - utterances * 1000
+    region = house.aws.dynamodb.meta.region_name
+    with boto3.resource("dynamodb", region_name=region).Table(house.settings.table).batch_writer() as batch:
+        for number in range(utterances):
+            line = {"pk": calls.key(CALL).pk, "sk": f"TR#{first + number * 1000:013d}#user#{number:08x}"}
+            batch.put_item(Item={**line, "v": 1, "words": f"{words} {number}", "exp": int(house.clock()) + 3600})
+
+
+@pytest.fixture
+def reads(phone_call: Page) -> Iterator[list[int]]:
+    """How many items each query has read."""
+    found: list[int] = []
+
+    def count(parsed: Mapping[str, Any], **_: Any) -> None:
+        found.append(parsed["ScannedCount"])
+
+    events = phone_call.house.aws.dynamodb.meta.events
+    events.register("after-call.dynamodb.Query", count, unique_id="reads")
+    yield found
+    events.unregister("after-call.dynamodb.Query", unique_id="reads")
+
+
+def test_of_a_long_call_the_newest_is_told_and_no_more_is_read(phone_call: Page, reads: list[int]) -> None:
+    ask(phone_call.house, "move", to="Thursday")
+    talk(phone_call.house, 10_000)
+    status, told, _ = phone_call.with_token(scopes=frozenset({WORDS})).ask(f"/console/calls/{CALL}")
+    said = [event["text"] for event in told["events"] if event["kind"] == "said"]
+
+    assert status == 200
+    assert said == [f"“{WORDS_SAID} {number}”" for number in range(10_000 - console.MOST_ITEMS, 10_000)]
+    assert told["older"] is True
+    assert sum(reads) <= 2 * console.MOST_ITEMS + 5
+    # What frames the call, and its tools, are told however long ago they were.
+    assert {"answered", "began", "accepted"} <= {event["kind"] for event in told["events"]}
+    assert told["caller"] == "…01"
+    assert len(json.dumps(told, ensure_ascii=False).encode()) < 1_000_000
+
+
+def test_a_call_of_which_everything_is_told_says_so(phone_call: Page) -> None:
+    talk(phone_call.house, console.MOST_ITEMS)
+    assert phone_call.call()["older"] is False
+
+    talk(phone_call.house, console.MOST_ITEMS + 1)
+    assert phone_call.call()["older"] is True
+
+
+def test_of_long_words_as_many_are_told_as_fit_into_an_answer(phone_call: Page) -> None:
+    talk(phone_call.house, console.MOST_ITEMS, "\N{EURO SIGN}" * calls.MAX_WORDS)
+    status, told, _ = phone_call.with_token(scopes=frozenset({WORDS})).ask(f"/console/calls/{CALL}")
+    size = len(json.dumps(told, ensure_ascii=False).encode())
+
+    assert (status, told["older"]) == (200, True)
+    assert console.MOST_BYTES / 2 < size < 1_000_000
+    said = [event["text"].rpartition(" ")[2] for event in told["events"] if event["kind"] == "said"]
+    assert said == [f"{number}”" for number in range(console.MOST_ITEMS - len(said), console.MOST_ITEMS)]
+    assert phone_call.call()["older"] is True  # a page of the table is full of them
+
+
+def test_of_many_tools_the_newest_steps_are_told(phone_call: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(6):
+        phone_call.house.clock.advance(1)
+        ask(phone_call.house, "move", f"call_{number}", to="Thursday")
+    assert phone_call.call()["older"] is False
+
+    monkeypatch.setattr(console, "MOST_EVENTS", 4)
+    told = phone_call.call()
+    assert told["older"] is True
+    assert {event["id"] for event in told["events"] if event["who"] == "tool"} == {"call_4", "call_5"}
+
+    monkeypatch.setattr(console, "MOST_EVENTS", 500)
+    monkeypatch.setattr(console, "MOST_ITEMS", 3)
+    assert phone_call.call()["older"] is True
+
+
+def test_what_was_answered_in_a_call_is_not_read_to_tell_it(phone_call: Page, reads: list[int]) -> None:
+    phone_call.call()
+    before = sum(reads)
+    reads.clear()
+    for number in range(20):
+        answer = {"pk": calls.key(CALL).pk, "sk": f"ANSWER#tool-calls#{number}"}
+        phone_call.house.store.put(Put({**answer, "answer": "{}", "exp": int(phone_call.house.clock()) + 600}))
+    phone_call.call()
+
+    assert sum(reads) == before
+
+
+def test_another_tokens_request_is_not_repeated(phone_call: Page) -> None:
+    assert phone_call.act("end")[0] == 200
+    status, told = phone_call.with_token(id="c0c0c0c0").act("end")
+
+    assert (status, told["error"]) == (409, "conflict")
+    assert len(phone_call.vapis.requests) == 1
 
 
 def test_a_leg_is_told_as_one_story_and_acted_on_by_its_present_call(phone_call: Page) -> None:
@@ -794,8 +926,8 @@ def test_what_watching_costs(phone_call: Page) -> None:
     phone_call.ask("/console/calls")
     phone_call.house.aws.wire.take()
     phone_call.ask(f"/console/calls/{CALL}")
-    # The call, its leg and its transfer; then the session and the leg, for what can be done.
-    assert phone_call.house.aws.wire.take() == ["Query", "Query", "Query", "GetItem", "GetItem", "GetItem"]
+    # The call and its words, its leg and its transfer; then the session and the leg, for what can be done.
+    assert phone_call.house.aws.wire.take() == ["Query"] * 4 + ["GetItem"] * 3
 
     phone_call.ask("/console/calls")
     taken = phone_call.house.aws.wire.take()

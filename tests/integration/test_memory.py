@@ -12,7 +12,7 @@ import pytest
 
 from switchboard.errors import ConditionFailed, Unavailable
 from switchboard.settings import Settings
-from switchboard.store import Check, Item, Key, Put, Store, Update, Values
+from switchboard.store import Check, Due, Item, Key, Put, Store, Update, Values
 from tests import memory
 from tests.integration.conftest import Aws
 from tests.memory import Memory
@@ -250,7 +250,23 @@ def test_what_is_due_comes_oldest_first(store: Store) -> None:
         both_tables.put(Put({"pk": "P", "sk": "E"}))
 
     assert table.due("OPEN#1", 30) == store.due("OPEN#1", 30) == [Key("P", "B"), Key("P", "A")]
-    assert table.undue("OPEN#1", 10) == store.undue("OPEN#1", 10) == [Key("P", "A"), Key("P", "D")]
+    later = [Due(Key("P", "D"), 31), Due(Key("P", "A"), 30)]
+    assert table.undue("OPEN#1", 10) == store.undue("OPEN#1", 10) == later
+
+
+@pytest.mark.parametrize("newest", [False, True])
+@pytest.mark.parametrize("most", [1, 2, 3, 4])
+def test_a_part_of_a_partition_comes_with_whether_there_is_more(store: Store, most: int, newest: bool) -> None:
+    table = Memory()
+    for both_tables in (store, table):
+        for sk in ("A", "B", "C", "D", "E"):
+            both_tables.put(Put({"pk": "P", "sk": sk}))
+        both_tables.put(Put({"pk": "Q", "sk": "C"}))
+    wanted = ["D", "C", "B"] if newest else ["B", "C", "D"]
+    items, more = store.between("P", "B", "D", most, newest=newest)
+
+    assert ([item["sk"] for item in items], more) == (wanted[:most], most < 3)
+    assert table.between("P", "B", "D", most, newest=newest) == (items, more)
 
 
 def test_the_same_transaction_twice_is_one() -> None:

@@ -95,6 +95,13 @@ def test_another_page_is_refused(stack: Stack, headers: dict[str, str], reason: 
     assert ask(stack, "/console/calls", origin=f"http://{stack.host}")[0] == 200
 
 
+def test_the_page_on_this_machine_offers_calls_without_further_ado(stack: Stack) -> None:
+    status, body = stack.request("GET", "/")
+
+    assert status == 200
+    assert b"switched off" not in body
+
+
 def test_what_has_not_changed_is_not_sent_again(stack: Stack) -> None:
     status, _ = ask(stack, "/console/calls", None, **{"if-none-match": tag(stack)})
 

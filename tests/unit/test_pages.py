@@ -294,6 +294,41 @@ def test_a_large_file_is_packed_for_whoever_unpacks_it(ready: Site) -> None:
     assert len(packed["body"]) < len(whole["body"]) / 2
 
 
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [
+        ("GZIP ; Q=0.001", True),
+        ("*", True),
+        ("*;q=0, gzip", True),
+        ("gzip;q=1.0", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000", False),
+        ("*, gzip;q=0", False),
+        ("*;q=0", False),
+        ("gzip;q=nan", False),
+        ("gzip;level=9", False),
+        ("gzipped", False),
+        ("identity, br", False),
+        ("", False),
+    ],
+)
+def test_a_file_is_packed_for_nobody_who_does_not_want_it(ready: Site, accepted: str, packed: bool) -> None:
+    answer = get(ready, "/assets/talk.js", accept_encoding=accepted)
+
+    assert (answer["headers"].get("content-encoding") == "gzip") is packed
+
+
+def test_what_is_packed_has_a_tag_of_its_own(ready: Site) -> None:
+    whole = get(ready, "/assets/daily.js")["headers"]["etag"]
+    packed = get(ready, "/assets/daily.js", accept_encoding="gzip")["headers"]["etag"]
+
+    assert whole != packed
+    for tag, accepted, status in ((packed, "gzip", 304), (whole, "gzip", 200), (packed, "", 200), (whole, "", 304)):
+        answer = get(ready, "/assets/daily.js", accept_encoding=accepted, if_none_match=tag)
+        assert answer["statusCode"] == status
+        assert answer["headers"]["etag"] == (packed if accepted else whole)
+
+
 def test_a_small_file_is_not_worth_packing(ready: Site) -> None:
     assert "content-encoding" not in get(ready, "/assets/icon.svg", accept_encoding="gzip")["headers"]
 

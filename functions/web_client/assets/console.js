@@ -137,6 +137,7 @@ function show(root, token) {
         "div",
         { class: "story" },
         spans,
+        part("older", "p", { class: "hint" }),
         part("drawing", "div", { class: "drawing" }, drawing),
         make("p", { class: "legend", "aria-hidden": "true" }, ...legend()),
         part("hidden-words", "p", { class: "hint", text: "Words show as sizes. A token of `switchboard console --words` shows them." }),
@@ -228,6 +229,8 @@ function show(root, token) {
     at.missing.hidden = !at.missing.textContent;
     at.story.hidden = !call;
     say(at.ids, call ? [call.call, call.leg].filter(Boolean).join(" · ") : watch.chosen);
+    say(at.older, call?.older ? `Older ones are left out here: switchboard call ${call.call}` : "");
+    at.older.hidden = !call?.older;
     at["hidden-words"].hidden = !call || call.words;
     controls.render();
     if (!call) return say(at.now, "");

@@ -1,10 +1,12 @@
 // One try at a call, over Vapi's SDK: what it reports in many words is told in few.
 //
+//   asking()         the browser is asked for the microphone, which takes as long as somebody thinks about it
+//   asked()          it has answered, and the microphone may be used
 //   made(call)       Vapi has made the call; with what it answered, the call can be joined again
 //   up()             the assistant listens
 //   interrupted()    the connection is broken, and Daily is trying to mend it
 //   mended()         it has
-//   lost()           the connection is gone; another try may help
+//   lost(problem)    the connection is gone; another try may help, and if none does, this is the problem
 //   over(reason)     the call has ended, with Vapi's endedReason
 //   failed(problem)  it cannot be made, and another try would not help: a key of PROBLEMS in words.js
 //   message(value), level(who, 0 to 1)
@@ -63,9 +65,13 @@ class Line {
   }
 
   async #open() {
-    const problem = this.#call ? "" : await microphone();
-    if (this.#closed) return;
-    if (problem) return this.#tell.failed(problem);
+    if (!this.#call) {
+      this.#tell.asking();
+      const problem = await microphone();
+      if (this.#closed) return;
+      if (problem) return this.#tell.failed(problem);
+      this.#tell.asked();
+    }
     // Without eval, which the page's Content-Security-Policy forbids, Daily loads its code as a script.
     this.#vapi = new Vapi(this.#settings.key, this.#settings.vapi, { avoidEval: true });
     this.#listen(this.#vapi);
@@ -89,7 +95,7 @@ class Line {
   #listen(vapi) {
     vapi.on("call-start", () => this.#tell.up());
     // The SDK then goes on to say that the caller ended the call, whoever did. That is nobody's news any more.
-    vapi.on("call-end", () => this.#tell.lost());
+    vapi.on("call-end", () => this.#tell.lost("network"));
     vapi.on("message", (message) => {
       if (message?.type === "status-update") this.#status(message);
       else if (message) this.#tell.message(message);
@@ -117,7 +123,7 @@ class Line {
 
   #fault(fault) {
     if (fault === "over") return this.#tell.over("");
-    if (fault === "network") return this.#tell.lost();
+    if (["network", "stuck"].includes(fault)) return this.#tell.lost(fault);
     if (fault) return this.#tell.failed(fault);
   }
 
@@ -193,7 +199,8 @@ export function classify(event) {
   if (event?.type === "audio-start-failed") return "sound-blocked";
   if (error.error?.type in FATAL) return FATAL[error.error.type];
   // Daily has not let go of the call before yet, or the room could not be entered again.
-  if (["daily-call-object-creation-error", "reconnect-error"].includes(event?.type)) return "network";
+  if (["daily-call-object-creation-error", "reconnect-error"].includes(event?.type))
+    return /duplicate/i.test(error.message) ? "stuck" : "network";
   // What fetch throws when nobody answers; a refusal of Vapi's is its JSON body instead.
   if (error.name === "TypeError") return "network";
   return refusal(error.error);

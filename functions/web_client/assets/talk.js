@@ -9,7 +9,8 @@
 const ROLES = ["assistant", "user"];
 export const TRIES = 3;
 const PAUSES = [1000, 2000, 4000]; // ms before each try
-const ANSWER = 30_000; // ms within which a line must be up
+const ANSWER = 30_000; // ms within which a line must be up, once the microphone may be used
+const PROMPT = 500; // ms after which a browser that has not said so asks somebody
 const MEND = 8_000; // ms that Daily is given to mend a connection by itself
 const AWAY = 60_000; // ms that we wait for a browser that is offline
 const STEADY = 30_000; // ms after which a line that held does not count as another try
@@ -17,8 +18,9 @@ const STEADY = 30_000; // ms after which a line that held does not count as anot
 export class Talk {
   state = "idle";
   problem = ""; // why it failed: a key of PROBLEMS in words.js
-  ending = ""; // Vapi's endedReason, or "you"
+  ending = ""; // Vapi's endedReason, "you", or "left" where nobody could tell Vapi
   tries = 0;
+  asking = false; // somebody is asked for the microphone
   waiting = false; // for the browser to be online again
   muted = false;
   startedAt = 0;
@@ -68,7 +70,7 @@ export class Talk {
   /** End the call, or give up waiting for one. */
   end() {
     if (!this.busy) return;
-    this.ending = "you";
+    this.ending = this.state === "reconnecting" && this.#call ? "left" : "you";
     this.#finish("ended");
   }
 
@@ -94,12 +96,18 @@ export class Talk {
     const ours = (act) => (...news) => turn === this.#turn && act(...news);
     const talk = this.#talks;
     this.waiting = false;
-    this.#after(ANSWER, () => this.#retry());
+    clearTimeout(this.#timer);
     this.#changed("state");
     await this.#leaving;
     if (turn !== this.#turn) return;
+    this.#after(ANSWER, () => this.#retry("network"));
     this.#line = this.#open(
       {
+        asking: ours(() => this.#after(PROMPT, () => this.#ask(true))),
+        asked: ours(() => {
+          this.#ask(false);
+          this.#after(ANSWER, () => this.#retry("network"));
+        }),
         // Also when it comes late: the next try joins this call, and makes no second one.
         made: (call) => {
           if (talk !== this.#talks || !this.busy) return;
@@ -109,7 +117,7 @@ export class Talk {
         up: ours(() => this.#up()),
         interrupted: ours(() => this.#interrupted()),
         mended: ours(() => this.#mended()),
-        lost: ours(() => this.#retry()),
+        lost: ours((problem) => this.#retry(problem)),
         over: ours((reason) => this.#over(reason)),
         failed: ours((problem) => this.#fail(problem)),
         message: ours((message) => this.#hear(message)),
@@ -118,6 +126,11 @@ export class Talk {
       this.#call,
     );
     this.#line.open();
+  }
+
+  #ask(asking) {
+    this.asking = asking;
+    this.#changed("state");
   }
 
   #up() {
@@ -130,7 +143,7 @@ export class Talk {
   #interrupted() {
     if (this.state !== "live") return;
     this.#become("reconnecting");
-    this.#after(MEND, () => this.#retry());
+    this.#after(MEND, () => this.#retry("network"));
   }
 
   #mended() {
@@ -138,11 +151,11 @@ export class Talk {
     if (this.state === "reconnecting" && this.#upAt) this.#become("live");
   }
 
-  #retry() {
+  #retry(problem) {
     if (this.#upAt && performance.now() - this.#upAt > STEADY) this.tries = 0;
     this.#upAt = 0;
     this.#leave(false);
-    if (this.tries === TRIES) return this.#fail("network");
+    if (this.tries === TRIES) return this.#fail(problem);
     this.#forget();
     this.tries += 1;
     this.#become("reconnecting");
@@ -174,6 +187,7 @@ export class Talk {
   // Let go of the line; `forGood` ends the call at Vapi too.
   #leave(forGood) {
     this.#turn += 1;
+    this.asking = false;
     // What the line before has asked for may come yet, and is to be ended then.
     const line = this.#line ?? (forGood ? this.#left : null);
     if (line) this.#leaving = line.close(forGood);

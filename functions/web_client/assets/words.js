@@ -7,6 +7,7 @@ export const PROBLEMS = {
   "sound-blocked": "The browser did not let the assistant be heard. Start again, and stay on this page meanwhile.",
   unsupported: "This browser cannot make the call. A current Chrome, Edge, Firefox or Safari can, over https.",
   network: "The connection is lost, and trying again did not help. Check your network, then start again.",
+  stuck: "The call before has not let go of this page. Reload it, then start again.",
   key: "Vapi does not accept this page's key: it is wrong, or not allowed for this address.",
   assistant: "Vapi does not know the assistant of this page.",
   busy: "All lines are taken. Please try again in a minute.",
@@ -17,6 +18,7 @@ export const PROBLEMS = {
 const ENDINGS = {
   __proto__: null, // what Vapi says is looked up here
   you: "You ended the call",
+  left: "You left. The call ends when the assistant has heard nobody for a while.",
   "customer-ended-call": "You ended the call",
   "assistant-ended-call": "The assistant ended the call",
   "assistant-said-end-call-phrase": "The assistant ended the call",
@@ -27,6 +29,7 @@ const ENDINGS = {
 
 /** One line for the state of a talk. */
 export function status(talk, tries) {
+  if (talk.asking) return "Allow the microphone in your browser…";
   switch (talk.state) {
     case "idle":
       return "Ready when you are";

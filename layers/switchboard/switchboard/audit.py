@@ -25,7 +25,11 @@ _REQUEST = re.compile(r"([0-9]{13})-[0-9a-f]{32}", re.ASCII)
 
 
 class Entry(NamedTuple):
-    """One request: `id` is made by who asks, `who` is a token's id, `to` the name of a person in a transfer."""
+    """One request: `id` is made by who asks, `who` is a token's id, `to` the name of a person in a transfer.
+
+    An id stands for one request of one token. The words of it are not kept, so nobody can tell whether a repetition has
+    the same ones: it is told what came of the first.
+    """
 
     id: str
     who: str
@@ -99,8 +103,8 @@ def settle(store: Store, request_id: str, outcome: Outcome, now: float) -> None:
 
 
 def same(item: Mapping[str, Any], entry: Entry) -> bool:
-    """Whether a row is about this request, and not about another one under the same id."""
-    return all(item.get(name) == value for name, value in entry._asdict().items() if name not in ("id", "who"))
+    """Whether a row is about this request, and not about another one, or another token's, under the same id."""
+    return all(item.get(name) == value for name, value in entry._asdict().items() if name != "id")
 
 
 def outcome(item: Mapping[str, Any]) -> Outcome:

@@ -7,7 +7,7 @@ come from this stack's own page, or from no page at all: another page could make
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from switchboard import audit, calls, gateway, interventions, legs, livecalls, messages, story, transfers
@@ -17,12 +17,16 @@ from switchboard.errors import MessageRefused, Refused, SignatureRefused, Unavai
 from switchboard.gateway import Request
 from switchboard.interventions import ACTIONS, SAY, TRANSFER, Operator, Order
 from switchboard.secrets import CONSOLE, PUBLIC_BASE_URL, Secrets
-from switchboard.store import Item
+from switchboard.store import Item, Store
+from switchboard.story import Event
 from switchboard.telemetry import Seldom, warn
 from switchboard.tokens import ACT, SCOPES, WORDS, Token, verify
 
 MAX_BODY = 4096  # bytes
 MAX_SAY = 500  # characters; half a minute of speech
+MOST_ITEMS = 200  # utterances, and as many tool calls, that a look reads of a call
+MOST_EVENTS = 500  # utterances and steps of tools in an answer
+MOST_BYTES = 500_000  # of these; Lambda answers with 6 MB at most
 
 _PATH = re.compile(r"/console/calls(?:/([A-Za-z0-9_-]{1,100})(?:/([a-z]{1,20}))?)?", re.ASCII)
 _LOCAL_HOST = re.compile(r"(localhost|[a-z0-9-]+\.localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.ASCII)
@@ -140,22 +144,20 @@ def _token(console: Console, request: Request, now: float) -> Token:
 
 def _calls(console: Console, visit: Visit) -> dict[str, Any]:
     """The live calls, and whom they may be put through to."""
-    found = livecalls.read(console.operator.store, visit.now)
+    found = livecalls.read(console.operator.store, console.operator.settings.longest_leg, visit.now)
     people = sorted(console.operator.switch.people)
     return {"calls": [row._asdict() for row in found.rows], "more": found.more, "people": people}
 
 
 def _call(console: Console, visit: Visit, identity: str) -> dict[str, Any]:
-    """A call's story, and what can be done to it. Times are epoch milliseconds."""
+    """A call's story, and what can be done to it. Times are epoch milliseconds; `older` where some of it is left out."""
     store, now = console.operator.store, visit.now
-
-    def partition(pk: str) -> list[Item]:
-        return [item for item in store.partition(pk) if item.get("exp", now + 1) > now]
-
+    newest = Newest(store, now)
     try:
-        told = story.read(partition, identity, reveal=WORDS in visit.token.scopes)
+        told = story.read(newest.partition, identity, reveal=WORDS in visit.token.scopes)
     except story.Untold as untold:
         raise MessageRefused(404, "call") from untold
+    events, cut = _newest(told.events)
     leg = legs.load(store, identity, now) if story.CALL_SID.fullmatch(identity) else None
     call_id = str(leg["call_id"]) if leg and leg.get("call_id") else told.call_id
     session = calls.load(store, call_id, now) or Session()
@@ -169,11 +171,44 @@ def _call(console: Console, visit: Visit, identity: str) -> dict[str, Any]:
         "words": WORDS in visit.token.scopes,
         "can": sorted(_possible(console, visit, session)),
         "transfers": interventions.way(console.operator, session, now),
-        "events": [
-            {"at": event.at, "who": event.who, "kind": event.kind, "text": event.text, "ok": event.ok, **event.facts}
-            for event in told.events
-        ],
+        "older": newest.older or cut,
+        "events": events,
     }
+
+
+class Newest:
+    """Partitions as a look once a second can afford them: of a call its newest words, and not what was answered in it."""
+
+    def __init__(self, store: Store, now: float) -> None:
+        self.older = False  # whether something was left out
+        self._store = store
+        self._now = now
+
+    def partition(self, pk: str) -> list[Item]:
+        """The items of a partition that have not expired, in at most two requests of 1 MB each."""
+        items = self._of_call(pk) if pk.startswith("CALL#") else self._store.partition(pk)
+        return [item for item in items if item.get("exp", self._now + 1) > self._now]
+
+    def _of_call(self, pk: str) -> list[Item]:
+        # In the order of sort keys: ANSWER#..., META, REPORT, TOOL#..., TR#<time>...
+        known, tools_left = self._store.between(pk, calls.META, "TOOL$", MOST_ITEMS)
+        words, words_left = self._store.between(pk, "TR#", "TR$", MOST_ITEMS, newest=True)
+        self.older |= tools_left or words_left
+        return known + words[::-1]
+
+
+def _newest(events: Sequence[Event]) -> tuple[list[dict[str, Any]], bool]:
+    """The newest events as they are sent, and whether there are older ones. What frames the call is never left out."""
+    kept: list[dict[str, Any]] = []
+    many, size, cut = 0, 0, False
+    for event in reversed(events):
+        told = {"at": event.at, "who": event.who, "kind": event.kind, "text": event.text, "ok": event.ok, **event.facts}
+        if event.kind == "said" or event.who in ("tool", "delivery"):
+            many, size = many + 1, size + len(_compact(told).encode())
+            if cut := cut or many > MOST_EVENTS or size > MOST_BYTES:
+                continue
+        kept.append(told)
+    return kept[::-1], cut
 
 
 def _possible(console: Console, visit: Visit, session: Session) -> set[str]:
@@ -238,12 +273,16 @@ def _is_line(text: str, most: int) -> bool:
 
 def _told(visit: Visit, body: Mapping[str, Any]) -> dict[str, Any]:
     """What a page asks for again and again: without a body where nothing has changed since."""
-    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    text = _compact(body)
     tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
     headers = HEADERS | {"etag": tag, "x-now": str(int(visit.now * 1000))}
     if visit.request.headers.get("if-none-match") == tag:
         return {"statusCode": 304, "headers": headers}
     return {"statusCode": 200, "headers": headers | {"content-type": "application/json"}, "body": text}
+
+
+def _compact(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False)
 
 
 def _answer(status: int, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from switchboard import admission, calls, legs, story, toolcalls, transfers
-from switchboard.store import Item, Key, Store
+from switchboard.store import Due, Item, Store
 
-MOST = 50  # calls in a list: each costs up to four reads
+MOST = (
+    50  # calls in a list: each costs up to four reads, and a phone call may be found twice, by its leg and by its call
+)
 RECENT_SECONDS = 600  # that a call stays in the list after its end, where the index still shows it
 SPEAKING_SECONDS = 60  # after so long without a word from Vapi nobody is taken to speak
-EVER = 2**40  # seconds; later than anything is due
 
 
 class LiveCall(NamedTuple):
@@ -36,22 +37,41 @@ class Found(NamedTuple):
     more: bool
 
 
-def read(store: Store, now: float) -> Found:
-    """Look for the calls that are under way, or have just ended."""
-    held = [slot for slot in admission.slots(store, now)[0] if slot.held(now)]
-    due = [key for shard in range(toolcalls.OPEN_SHARDS) for key in store.due(f"OPEN#{shard}", EVER)]
-    call_sids = {slot.holder for slot in held if story.CALL_SID.fullmatch(slot.holder)}
-    call_sids |= {*_after("SID#", due), *_after(transfers.PREFIX, due)}
-    rows = {sid: row for sid in sorted(call_sids)[:MOST] if (row := _of_leg(store, sid, now))}
-    told = [key for key in due if key.sk.startswith("TOOL#")] + store.undue(calls.LIVE, int(now))
-    others = ({slot.call for slot in held} | {*_after("CALL#", told)}) - {row.call for row in rows.values()} - {""}
-    for call_id in sorted(others)[: max(0, MOST - len(rows))]:
+def read(store: Store, longest: int, now: float) -> Found:
+    """Look for the calls that are under way, or have just ended; `longest` are the seconds that a phone leg may take."""
+    signs = sorted(_signs(store, longest, now).items(), key=lambda sign: (sign[1], sign[0]), reverse=True)
+    looked_at = [identity for identity, _ in signs[: 2 * MOST]]
+    call_sids = filter(story.CALL_SID.fullmatch, looked_at)
+    rows = {sid: row for sid in call_sids if (row := _of_leg(store, sid, now))}
+    told = {row.call for row in rows.values()}
+    for call_id in looked_at:
+        if story.CALL_SID.fullmatch(call_id) or call_id in told:
+            continue
         # The earlier call of a leg that has another one now is not a line of its own.
         if (row := _of_call(store, call_id, now)) and row.leg not in rows:
             rows[row.leg or call_id] = row
     shown = [row for row in rows.values() if not row.ended or now * 1000 - row.ended < RECENT_SECONDS * 1000]
     shown.sort(key=lambda row: (not row.ended, row.since), reverse=True)
-    return Found(shown, more=len(call_sids) + len(others) > MOST)
+    return Found(shown[:MOST], more=len(shown) > MOST or len(signs) > len(looked_at))
+
+
+def _signs(store: Store, longest: int, now: float) -> dict[str, int]:
+    """CallSids and call ids that something says are live, each with the newest time that is known before it is read.
+
+    Epoch seconds: when it rang, took its place, or was first told of by Vapi; or when a tool or a transfer is due.
+    """
+    held = [slot for slot in admission.slots(store, now)[0] if slot.held(now)]
+    due = [entry for shard in range(toolcalls.OPEN_SHARDS) for entry in store.undue(f"OPEN#{shard}", 0)]
+    found = [(sid, at - longest - legs.LATE_SECONDS) for sid, at in _after("SID#", due)] + _after(transfers.PREFIX, due)
+    found += [(slot.holder, slot.taken_at // 1000) for slot in held if story.CALL_SID.fullmatch(slot.holder)]
+    found += [(slot.call, slot.taken_at // 1000) for slot in held if slot.call]
+    found += _after("CALL#", [entry for entry in due if entry.key.sk.startswith("TOOL#")])
+    begun = store.undue(calls.LIVE, int(now))
+    found += [(call_id, at - calls.LIVE_HOURS * 3600) for call_id, at in _after("CALL#", begun)]
+    signs: dict[str, int] = {}
+    for identity, at in found:
+        signs[identity] = max(at, signs.get(identity, 0))
+    return signs
 
 
 def speaker(session: Mapping[str, Any], now: float) -> str:
@@ -63,8 +83,8 @@ def speaker(session: Mapping[str, Any], now: float) -> str:
     return ""
 
 
-def _after(prefix: str, keys: Iterable[Key]) -> list[str]:
-    return [key.pk.removeprefix(prefix) for key in keys if key.pk.startswith(prefix)]
+def _after(prefix: str, entries: Iterable[Due]) -> list[tuple[str, int]]:
+    return [(key.pk.removeprefix(prefix), at) for key, at in entries if key.pk.startswith(prefix)]
 
 
 def _of_leg(store: Store, call_sid: str, now: float) -> LiveCall | None:

@@ -7,6 +7,7 @@ private one cannot be read by the function's role.
 import base64
 import gzip
 import hashlib
+import re
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -37,6 +38,7 @@ HEADERS = {
     # Not for subdomains: a domain of the owner's may have others.
     "strict-transport-security": "max-age=31536000",
 }
+_QVALUE = re.compile(r"[01](\.[0-9]{0,3})?", re.ASCII)
 # Why each of these: docs/web.md.
 POLICY = {
     "default-src": "'none'",
@@ -52,12 +54,13 @@ POLICY = {
 
 
 class Asset(NamedTuple):
-    """One file as it is sent: whole, and packed with gzip ('' where that is not worth it)."""
+    """One file as it is sent: whole, and packed with gzip ('' where that is not worth it), each with a tag of its own."""
 
     content: bytes
     packed: bytes
     content_type: str
     etag: str
+    packed_etag: str
 
 
 class Site(NamedTuple):
@@ -80,7 +83,8 @@ def _asset(path: Path) -> Asset:
     content = path.read_bytes()
     # Without a time in it, the same content is the same on every start.
     packed = gzip.compress(content, mtime=0) if len(content) >= SMALL else b""
-    return Asset(content, packed, TYPES[path.suffix], f'"{hashlib.sha256(content).hexdigest()[:20]}"')
+    digest = hashlib.sha256(content).hexdigest()[:20]
+    return Asset(content, packed, TYPES[path.suffix], f'"{digest}"', f'"{digest}-gzip"')
 
 
 def respond(site: Site, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,18 +138,35 @@ def policy(vapi_url: str) -> str:
 
 
 def _file(asset: Asset, request: Request) -> dict[str, Any]:
+    packed = bool(asset.packed) and _takes_gzip(request.headers.get("accept-encoding", ""))
+    etag = asset.packed_etag if packed else asset.etag
     headers = {
         **HEADERS,
         "content-type": asset.content_type,
         # Modules name each other without a version, so a browser asks each time, and is mostly told 304.
         "cache-control": "no-cache",
-        "etag": asset.etag,
+        "etag": etag,
         "vary": "accept-encoding",
     }
-    if asset.etag in request.headers.get("if-none-match", ""):
+    if etag in request.headers.get("if-none-match", ""):
         return {"statusCode": 304, "headers": headers, "body": ""}
-    if asset.packed and "gzip" in request.headers.get("accept-encoding", ""):
+    if packed:
         headers["content-encoding"] = "gzip"
         body = base64.b64encode(asset.packed).decode()
         return {"statusCode": 200, "headers": headers, "body": body, "isBase64Encoded": True}
     return {"statusCode": 200, "headers": headers, "body": asset.content.decode()}
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding has gzip, with a weight above 0: https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3"""
+    weights = dict(map(_weight, accepted.lower().split(",")))
+    return weights.get("gzip", weights.get("*", 0.0)) > 0
+
+
+def _weight(offer: str) -> tuple[str, float]:
+    """A coding and its weight; one that cannot be read is 0, so that the file comes as it is."""
+    coding, _, parameter = (part.strip() for part in offer.partition(";"))
+    if not parameter:
+        return coding, 1.0
+    name, _, value = (part.strip() for part in parameter.partition("="))
+    return coding, float(value) if name == "q" and _QVALUE.fullmatch(value) else 0.0

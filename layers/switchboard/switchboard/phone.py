@@ -85,8 +85,7 @@ def _rings(exchange: Exchange, asked: Asked) -> Reply:
     """A new call."""
     fields, now = asked.fields, exchange.clock()
     facts = {"account": fields.get("AccountSid", ""), "dialled": fields.get("To", "")[:40]}
-    longest = (exchange.settings.max_call_minutes + exchange.settings.queue_minutes) * 60
-    opened = legs.open_leg(exchange.store, asked.call_sid, facts, longest, now)
+    opened = legs.open_leg(exchange.store, asked.call_sid, facts, exchange.settings.longest_leg, now)
     if opened is not None:
         return _again(opened)
     decision = _decide(exchange, asked, {})

@@ -60,6 +60,11 @@ class Settings(NamedTuple):
     web_calls: bool
 
     @property
+    def longest_leg(self) -> int:
+        """Seconds that a phone leg may take, in line and on the call."""
+        return (self.max_call_minutes + self.queue_minutes) * 60
+
+    @property
     def local(self) -> bool:
         """Whether this runs on somebody's machine: the only stage that may talk to loopback addresses."""
         return self.stage == LOCAL

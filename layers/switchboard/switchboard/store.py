@@ -64,6 +64,13 @@ class Check(NamedTuple):
     values: Values = NO_VALUES
 
 
+class Due(NamedTuple):
+    """An entry of the index of unfinished items, and when its time comes, epoch seconds."""
+
+    key: Key
+    at: int
+
+
 class Store:
     """One DynamoDB table."""
 
@@ -86,6 +93,23 @@ class Store:
         """All items of `pk`, in the order of their sort keys, as they are now."""
         return self._query("pk = :pk", {":pk": pk})
 
+    def between(self, pk: str, first: str, last: str, most: int, *, newest: bool = False) -> tuple[list[Item], bool]:
+        """At most `most` items of `pk` with sort keys from `first` to `last`, in one request, so of at most 1 MB.
+
+        They come in their order, with `newest` in the opposite one; and whether there are more of them.
+        """
+        with aws.available("table"):
+            page = self._client.query(
+                TableName=self._table,
+                KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
+                ExpressionAttributeValues=_plain({":pk": pk, ":first": first, ":last": last}),
+                ConsistentRead=True,
+                ScanIndexForward=not newest,
+                Limit=most + 1,  # a full page says that there may be more, not that there are
+            )
+        items = [_item(raw) or {} for raw in page["Items"]]
+        return items[:most], len(items) > most or "LastEvaluatedKey" in page
+
     def _query(self, condition: str, values: Values) -> list[Item]:
         request: dict[str, Any] = {
             "TableName": self._table,
@@ -104,21 +128,22 @@ class Store:
 
     def due(self, shard: str, now: int) -> list[Key]:
         """Keys in a shard of the index of unfinished items whose time has come, oldest first, at most one page."""
-        return self._indexed("g1pk = :shard AND g1sk <= :now", shard, now)
+        return [found.key for found in self._indexed("g1pk = :shard AND g1sk <= :now", shard, now)]
 
-    def undue(self, shard: str, now: int) -> list[Key]:
-        """Keys in a shard of that index whose time is still to come, the next first, at most one page."""
-        return self._indexed("g1pk = :shard AND g1sk > :now", shard, now)
+    def undue(self, shard: str, now: int) -> list[Due]:
+        """What a shard of that index has whose time is still to come, the last first, at most one page."""
+        return self._indexed("g1pk = :shard AND g1sk > :now", shard, now, forward=False)
 
-    def _indexed(self, condition: str, shard: str, now: int) -> list[Key]:
+    def _indexed(self, condition: str, shard: str, now: int, *, forward: bool = True) -> list[Due]:
         with aws.available("table"):
             page = self._client.query(
                 TableName=self._table,
                 IndexName=INDEX,
                 KeyConditionExpression=condition,
                 ExpressionAttributeValues=_plain({":shard": shard, ":now": now}),
+                ScanIndexForward=forward,
             )
-        return [Key(item["pk"]["S"], item["sk"]["S"]) for item in page["Items"]]
+        return [Due(Key(item["pk"]["S"], item["sk"]["S"]), int(item["g1sk"]["N"])) for item in page["Items"]]
 
     def put(self, put: Put) -> None:
         """Write an item; `ConditionFailed` carries the one that stands in the way."""
