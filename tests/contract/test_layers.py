@@ -183,8 +183,12 @@ def test_run_time_packages_are_listed_once() -> None:
 
 @pytest.mark.parametrize(
     "lock",
-    [SOURCE / "requirements.txt", *sorted((ROOT / "devkit" / "requirements").glob("*.txt"))],
-    ids=lambda p: p.stem,
+    [
+        SOURCE / "requirements.txt",
+        *sorted((ROOT / "devkit" / "requirements").glob("*.txt")),
+        *sorted((ROOT / "tests" / "benchmarks" / "peers").glob("*/requirements.txt")),
+    ],
+    ids=lambda p: f"{p.parent.name}-{p.stem}",
 )
 def test_locks_are_hashed_and_name_no_registry(lock: Path) -> None:
     text = lock.read_text()
