@@ -4,6 +4,7 @@ import importlib.util
 import marshal
 import os
 import platform
+import ssl
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from layers.dependencies import roots
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / ".aws-sam" / "build"
@@ -105,6 +108,18 @@ def test_dependency_layers_leave_out_what_no_function_imports(layer: str) -> Non
     assert not (python / "twilio" / "rest").exists()
     assert not list(python.rglob("tests"))
     assert sum(path.stat().st_size for path in python.rglob("*") if path.is_file()) < LARGEST
+
+
+@pytest.mark.parametrize("layer", MACHINES)
+def test_dependency_layers_hold_every_root_as_openssl_looks_it_up(layer: str) -> None:
+    folder, bundle = BUILD / layer / "roots", built(layer) / "certifi" / "cacert.pem"
+    context = ssl.create_default_context(capath=str(folder))
+    context.load_verify_locations(cafile=str(folder / "amazon.pem"))
+
+    assert {path.name[:-2] for path in folder.glob("*.[0-9]")} == {
+        roots.name_hash(roots.subject(certificate)) for certificate in roots.read(bundle)
+    }
+    assert len(context.get_ca_certs()) == len(roots.read(folder / "amazon.pem")) > 4
 
 
 @pytest.mark.parametrize(("layer", "package"), PACKAGES.items())

@@ -6,6 +6,7 @@ import re
 import ssl
 import threading
 from collections import Counter
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -91,11 +92,14 @@ class Front:
         with self.lock:
             self.counts[what] += 1
 
-    def forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> http.client.HTTPResponse:
-        """Ask the server behind."""
-        connection = http.client.HTTPConnection(*self._upstream, timeout=60)
-        connection.request(method, path, body, headers)
-        return connection.getresponse()
+    def forward(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Ask the server behind: status, headers, body."""
+        with closing(http.client.HTTPConnection(*self._upstream, timeout=60)) as connection:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.getheaders(), answer.read()
 
 
 class _Server(ThreadingHTTPServer):
@@ -138,10 +142,9 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
             front.note(_named(self.command, self.path, self.headers.get("x-amz-target", "")))
-            answer = front.forward(self.command, self.path, dict(self.headers.items()), body)
-            content = answer.read()
-            self.send_response(answer.status)
-            for name, value in answer.getheaders():
+            status, headers, content = front.forward(self.command, self.path, dict(self.headers.items()), body)
+            self.send_response(status)
+            for name, value in headers:
                 if name.lower() not in HOP:
                     self.send_header(name, value)
             self.send_header("content-length", str(len(content)))
