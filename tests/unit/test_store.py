@@ -5,10 +5,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError, ConnectTimeoutError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from switchboard.errors import ConditionFailed, Unavailable
-from switchboard.store import Check, Key, Put, Store, Update
+from switchboard.store import Check, Key, Put, Store, Update, deserialized, serialized
 
 KEY = Key("CALL#c-1", "META")
 PLAIN_KEY = {"pk": {"S": "CALL#c-1"}, "sk": {"S": "META"}}
@@ -354,3 +357,47 @@ def test_every_other_failure_is_an_outage_at_once_and_without_content(error: Exc
     assert "private" not in str(outage.value)
     assert "https" not in str(outage.value)
     assert len(dynamo.requests) == 1
+
+
+# Values
+
+
+numbers = st.integers(-(10**37), 10**37)
+plain = st.none() | st.booleans() | numbers | st.text(max_size=20)
+values = st.recursive(
+    plain | st.sets(st.text(max_size=5), min_size=1, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def ordered(value: Any) -> Any:
+    """The same with its sets in order, for theirs have none."""
+    if isinstance(value, dict):
+        return {name: sorted(entry) if name == "SS" else ordered(entry) for name, entry in value.items()}
+    return [ordered(entry) for entry in value] if isinstance(value, list) else value
+
+
+@given(values)
+def test_values_are_written_as_boto3_writes_them_and_read_as_it_reads_them(value: Any) -> None:
+    theirs = TypeSerializer().serialize(value)
+
+    assert ordered(serialized(value)) == ordered(theirs)
+    assert deserialized(theirs) == value == TypeDeserializer().deserialize(theirs)
+
+
+@pytest.mark.parametrize("value", [1.5, b"bytes", set(), {1, 2}, object(), {"a": [0.5]}])
+def test_what_no_item_holds_is_a_mistake_of_ours(value: Any) -> None:
+    with pytest.raises(TypeError, match="no item holds a"):
+        serialized(value)
+
+
+@pytest.mark.parametrize("value", [{"NS": ["1"]}, {"BS": ["YQ=="]}])
+def test_what_no_item_of_ours_has_is_not_read(value: Any) -> None:
+    with pytest.raises(TypeError, match="no item of ours"):
+        deserialized(value)
+
+
+def test_a_fraction_that_somebody_else_has_stored_loses_its_part() -> None:
+    assert deserialized({"N": "2.9"}) == 2
+    assert deserialized({"N": "1E+3"}) == 1000

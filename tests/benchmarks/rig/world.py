@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import httpx
 from moto.server import ThreadedMotoServer
 
 from devkit import development, facts
@@ -40,6 +41,8 @@ class World:
         self._stack.callback(moto.stop)
         host, port = moto.get_host_and_port()
         self.plain = f"http://{host}:{port}"
+        self._empty()
+        self._stack.callback(self._empty)
         self.dynamodb, self.sqs, self.ssm = (facts.client(name, self.plain) for name in ("dynamodb", "sqs", "ssm"))
         upstreams = (self.plain, self.fakes.vapi.url, self.fakes.twilio.url)
         self.aws, self.vapi, self.twilio = (
@@ -136,6 +139,10 @@ class World:
         if self._taken:
             self.sqs.delete_message(QueueUrl=self._queues["live"], ReceiptHandle=self._taken)
         self._taken = ""
+
+    def _empty(self) -> None:
+        """All of moto's servers in a process are one AWS, and others may have been here, or come."""
+        httpx.post(f"{self.plain}/moto-api/reset").raise_for_status()
 
     def _make_stack(self) -> None:
         keys = [{"AttributeName": name, "KeyType": kind} for name, kind in (("pk", "HASH"), ("sk", "RANGE"))]
