@@ -1,11 +1,8 @@
 """SQS to tool to delivery. Two functions of the template share this code: live, and after the call."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
-
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from agent import agent
 from switchboard import aws, line, worker
@@ -54,17 +51,17 @@ benches = {
     url.rpartition("/")[2]: bench
     for url, bench in ((settings.live_queue, live), (settings.after_call_queue, after_call))
 }
-processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+store.warm()
 
 
 @measured
-def handler(event: dict[str, Any], context: LambdaContext) -> Any:
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Work on a batch; what fails comes back alone."""
 
-    def work(record: SQSRecord) -> None:
-        ticket = worker.ticket_of(record.raw_event)
+    def attend(record: Mapping[str, Any]) -> None:
+        ticket = worker.ticket_of(record)
         if ticket:
-            bench = benches[record.event_source_arn.rpartition(":")[2]]
-            worker.work(bench, ticket, record.receipt_handle, lambda: context.get_remaining_time_in_millis() / 1000)
+            bench = benches[record["eventSourceARN"].rpartition(":")[2]]
+            worker.work(bench, ticket, record["receiptHandle"], lambda: context.get_remaining_time_in_millis() / 1000)
 
-    return process_partial_response(event=event, record_handler=work, processor=processor, context=context)
+    return worker.each(event["Records"], attend)

@@ -23,6 +23,7 @@ desk = Desk(
     agent=agent,
 )
 desk.secrets.warm()
+desk.store.warm()
 
 
 @measured

@@ -75,6 +75,25 @@ def test_all_but_the_function_itself_has_bytecode_after_sams_zip(rig: Rig, name:
     assert all(path.stat().st_mtime < 400_000_000 for path in Path(artefact.opt).rglob("*.pyc"))
 
 
+WAITED_FOR = {
+    "VapiWebhookFunction": scenes.STATUS,
+    "TwilioCallbacksFunction": scenes.ENDED,
+    "LiveToolWorkerFunction": scenes.RECORD,
+}
+
+
+@pytest.mark.parametrize("name", WAITED_FOR)
+def test_what_every_event_needs_is_connected_before_the_first_one(rig: Rig, name: str) -> None:
+    scene = WAITED_FOR[name]
+    artefact = rig.artefact(name)
+    idle, first = (rig.requests(artefact, scene, number) for number in (0, 1))
+
+    # The secrets and the table; a worker has another queue's connection to open, and no secret that all of its work needs.
+    assert idle[CONNECTION] == (1 if scene is scenes.RECORD else 2)
+    assert first[CONNECTION] - idle[CONNECTION] == (1 if scene is scenes.RECORD else 0)
+    assert set(idle) <= {CONNECTION, "AmazonSSM.GetParameters"}
+
+
 # Requests of one event, and no new connection: a warm function has them all.
 REQUESTS: dict[str, tuple[Scene, dict[str, int]]] = {
     scene.name: (scene, expected)

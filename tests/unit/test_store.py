@@ -59,6 +59,14 @@ def cancelled(*codes: str, item: dict[str, Any] | None = None) -> ClientError:
     return failure("TransactionCanceledException", reasons=reasons)
 
 
+def test_a_connection_is_opened_ahead_where_the_client_can() -> None:
+    dynamo = Dynamo()
+    store(dynamo).warm()
+    assert dynamo.requests == [("connect", {})]
+
+    Store("calls", object()).warm()
+
+
 # Requests
 
 

@@ -67,6 +67,12 @@ class Store:
         self._client = client
         self._sleep = sleep
 
+    def warm(self) -> None:
+        """Connect while the function starts, where there is more CPU for it than on the first request."""
+        connect = getattr(self._client, "connect", None)  # botocore's client has none
+        if connect:
+            connect()
+
     def get(self, key: Key) -> Item | None:
         """Read one item as it is now (strongly consistent), or None. Expired items count until they are deleted."""
         with aws.available("table"):

@@ -8,7 +8,7 @@ import json
 import random
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -59,7 +59,7 @@ class Bench(NamedTuple):
 def work(bench: Bench, ticket: Ticket, receipt: str, remaining: Callable[[], float]) -> None:
     """Do what the ticket asks for. `remaining` tells how many seconds of the invocation are left.
 
-    `Unavailable`, after a line in the log, where the ticket must come back: the batch processor writes none.
+    `Unavailable`, after a line in the log, where the ticket must come back.
     """
     try:
         _work(bench, ticket, receipt, remaining)
@@ -283,6 +283,23 @@ def _transfer(switch: Switch, row: Row, name: str, summary: str) -> str:
         return transfers.put_through(switch, row.call_id, row.idempotency_key, name, summary)
     except Impossible as error:
         raise ToolError(str(error)) from error
+
+
+def each(records: Iterable[Mapping[str, Any]], attend: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+    """Attend to every record of an SQS event; the answer names those that failed, and only they come back.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+    """
+    failed = []
+    for record in records:
+        try:
+            attend(record)
+        except Unavailable:  # said already
+            failed.append(record)
+        except Exception as error:  # noqa: BLE001 - a fault of ours, for which the other records are not to blame
+            warn("record failed", code=type(error).__name__)
+            failed.append(record)
+    return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in failed]}
 
 
 def ticket_of(record: Mapping[str, Any]) -> Ticket | None:
