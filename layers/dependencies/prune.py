@@ -63,6 +63,8 @@ def keep_endpoints(file: Path, services: frozenset[str]) -> None:
     content = json.loads(file.read_text())
     for partition in content["partitions"]:
         partition["services"] = {name: made for name, made in partition["services"].items() if name in services}
+    # uv links the files of its cache into the folder: written in place, this would change them for everybody.
+    file.unlink()
     file.write_text(json.dumps(content, separators=(",", ":")))
 
 

@@ -92,6 +92,18 @@ def test_only_where_the_kept_services_are_is_left_of_botocores_list(installed: P
     }
 
 
+def test_a_file_that_is_linked_from_elsewhere_changes_only_here(
+    installed: Path, services: Path, tmp_path: Path
+) -> None:
+    services.write_text("sqs\n")
+    cached = tmp_path / "cached.json"
+    cached.hardlink_to(installed / "botocore/data/endpoints.json")
+
+    prune.main(installed, services)
+
+    assert json.loads(cached.read_text()) == ENDPOINTS
+
+
 def test_a_service_that_botocore_does_not_know_stops_the_build(installed: Path, services: Path) -> None:
     services.write_text("sqs\ndynamo\n")
 
