@@ -20,6 +20,7 @@ Values = Mapping[str, Any]
 
 NO_VALUES: Values = MappingProxyType({})
 INDEX = "open"
+LARGEST = 10**38
 CONFLICT_TRIES = 4  # the first and three more
 _NAME = re.compile(r"#(\w+)")
 _VALUE = re.compile(r":(\w+)")
@@ -192,23 +193,39 @@ def _item(raw: Mapping[str, Any] | None) -> Item | None:
 
 
 def serialized(value: Any) -> dict[str, Any]:
-    """A value as DynamoDB takes it. `TypeError` for what no item of ours holds: floats, bytes, an empty set."""
+    """A value as DynamoDB takes it. `TypeError` or `ValueError` for what it does not take, and for bytes and floats."""
     match value:
         case str():
             return {"S": value}
         case bool():
             return {"BOOL": value}
         case int() | Decimal():
-            return {"N": str(value)}
+            return {"N": _digits(value)}
         case None:
             return {"NULL": True}
         case Mapping():
             return {"M": _plain(value)}
         case list() | tuple():
             return {"L": [serialized(entry) for entry in value]}
-        case set() | frozenset() if value and all(isinstance(entry, str) for entry in value):
-            return {"SS": sorted(value)}
-    raise TypeError(f"no item holds a {type(value).__name__} like this one")
+        case set() | frozenset():
+            return _set(value)
+    raise TypeError(f"no item holds a {type(value).__name__}")
+
+
+def _digits(number: int | Decimal) -> str:
+    if not -LARGEST < number < LARGEST:
+        raise ValueError("a number of more than 38 digits")
+    return str(number)
+
+
+def _set(value: Iterable[Any]) -> dict[str, Any]:
+    """A set of texts, or of whole numbers."""
+    entries = [serialized(entry) for entry in value]
+    kinds = {kind for entry in entries for kind in entry}
+    if kinds not in ({"S"}, {"N"}):
+        raise TypeError("a set that is stored has entries, all of them texts or all numbers")
+    (kind,) = kinds
+    return {f"{kind}S": [entry[kind] for entry in entries]}
 
 
 def deserialized(value: Mapping[str, Any]) -> Any:
@@ -227,4 +244,6 @@ def deserialized(value: Mapping[str, Any]) -> Any:
             return [deserialized(entry) for entry in content]
         case "SS":
             return set(content)
+        case "NS":
+            return {int(Decimal(entry)) for entry in content}
     raise TypeError(f"no item of ours has a value of the kind {kind}")
