@@ -50,7 +50,7 @@ nightly: test ## run the tests, then those that take too long for every day
 	pytest -m nightly
 
 .PHONY: bench
-bench: setup ## measure what it costs; the figures are printed and asserted nowhere
+bench: build ## measure what it costs; docs/performance.md is written anew
 	@for file in tests/benchmarks/[a-z]*.py; do \
 		printf '== %s\n' $$file; python -m tests.benchmarks.$$(basename $$file .py) || exit; \
 	done
@@ -104,4 +104,7 @@ lock: setup
 		--output-file layers/dependencies/requirements.txt layers/dependencies/requirements.in
 	for name in dev sam emulator runtime checkov uv; do \
 		$(LOCK) $(UPGRADE) --output-file devkit/requirements/$$name.txt devkit/requirements/$$name.in || exit; \
+	done
+	cd tests/benchmarks/peers && for name in typical fastapi; do \
+		$(LOCK) $(UPGRADE) --output-file $$name/requirements.txt $$name/requirements.in || exit; \
 	done

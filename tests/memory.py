@@ -297,7 +297,7 @@ def change(text: str) -> list[Step]:
 def stored(value: Any) -> Any:
     """A value as DynamoDB gives it back; `TypeError` or `ValueError` for one that it does not take."""
     match value:
-        case None | bool() | bytes():
+        case None | bool():
             return value
         case str():
             return str(value)

@@ -24,6 +24,7 @@ dialler = Dialler(
     rules=Rules.read(settings),
 )
 dialler.secrets.warm()
+dialler.store.warm()
 
 
 @measured

@@ -27,6 +27,7 @@ attendant = Attendant(
     left_voicemail=Bus(aws.client("events", settings.aws_url)).left_voicemail,
 )
 attendant.secrets.warm()
+attendant.store.warm()
 
 
 @measured

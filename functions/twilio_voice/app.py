@@ -27,6 +27,7 @@ exchange = Exchange(
     agent=agent,
 )
 exchange.secrets.warm()
+exchange.store.warm()
 
 
 @measured

@@ -25,6 +25,7 @@ desk = Desk(
     agent=agent,
 )
 desk.secrets.warm()
+desk.store.warm()
 
 
 @measured

@@ -1,21 +1,40 @@
 """Takes out of the installed packages what no function imports: python3.13 prune.py FOLDER SERVICES_FILE."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
 
 TWILIO_KEPT = frozenset({"__init__.py", "request_validator.py", "twiml"})
+# What logger, metrics and batch need (the last takes parser, too, once pydantic is loaded), and parameters for tools. Most
+# others need packages that are not here.
+UTILITIES_KEPT = frozenset(
+    {
+        "__init__.py",
+        "batch",
+        "data_classes",
+        "jmespath_utils",
+        "metadata",
+        "parameters",
+        "parser",
+        "serialization.py",
+        "typing",
+    }
+)
 
 DROPPED = (
     "bin",
-    "aws_lambda_powertools/event_handler/openapi/swagger_ui",  # a browser's scripts
-    "aws_lambda_powertools/utilities/auth_alpha",  # not finished, says its name
+    "aws_lambda_powertools/event_handler",  # a resolver of routes, which the gateway has resolved
     "boto3/data",  # the resource interface's models: the functions use clients
     "boto3/examples",
     "botocore/cacert.pem",  # botocore prefers certifi's, which is here
     "certifi/tests",
     "dateutil/zoneinfo/*.tar.gz",  # read only where the system has no time zones
+    "httpx/_main.py",  # a command, like the next one
+    "idna/cli.py",
+    "pydantic/mypy.py",  # for a type checker
     "pydantic/v1",  # the whole former version
+    "urllib3/contrib/emscripten",  # for a browser
     "**/__pycache__",
     # What the installer noted about itself: it names removed files and differs from machine to machine.
     ".lock",
@@ -44,10 +63,22 @@ def main(folder: Path, services: Path) -> None:
 
     # botocore reads the files beside the models (endpoints, partitions, retries, defaults) for every service.
     keep_only(models, kept | {entry.name for entry in models.iterdir() if entry.is_file()})
+    keep_endpoints(models / "endpoints.json", kept)
     keep_only(folder / "twilio", TWILIO_KEPT)
+    keep_only(folder / "aws_lambda_powertools" / "utilities", UTILITIES_KEPT)
     for pattern in DROPPED:
         for found in list(folder.glob(pattern)):
             remove(found)
+
+
+def keep_endpoints(file: Path, services: frozenset[str]) -> None:
+    """Leave the named services in botocore's list of where every service of AWS is: 1.2 MB that each client reads."""
+    content = json.loads(file.read_text())
+    for partition in content["partitions"]:
+        partition["services"] = {name: made for name, made in partition["services"].items() if name in services}
+    # uv links the files of its cache into the folder: written in place, this would change them for everybody.
+    file.unlink()
+    file.write_text(json.dumps(content, separators=(",", ":")))
 
 
 def keep_only(folder: Path, names: frozenset[str]) -> None:

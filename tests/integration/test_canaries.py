@@ -288,6 +288,7 @@ def deployed(clients: Aws, monkeypatch: pytest.MonkeyPatch, vapis: Vapis) -> Ite
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_API_URL", "")
     monkeypatch.setenv("AWS_REGION", development.REGION)
+    monkeypatch.setenv(seam.CLIENT_VARIABLE, seam.BOTOCORE)  # moto stands in for AWS inside botocore, and nowhere else
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setattr(clinic, "ANSWER_SECONDS", 0)

@@ -5,10 +5,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError, ConnectTimeoutError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from switchboard.errors import ConditionFailed, Unavailable
-from switchboard.store import Check, Key, Put, Store, Update
+from switchboard.store import Check, Key, Put, Store, Update, deserialized, serialized
 
 KEY = Key("CALL#c-1", "META")
 PLAIN_KEY = {"pk": {"S": "CALL#c-1"}, "sk": {"S": "META"}}
@@ -54,6 +57,14 @@ def cancelled(*codes: str, item: dict[str, Any] | None = None) -> ClientError:
     if item is not None:
         next(reason for reason in reasons if reason["Code"] == "ConditionalCheckFailed")["Item"] = item
     return failure("TransactionCanceledException", reasons=reasons)
+
+
+def test_a_connection_is_opened_ahead_where_the_client_can() -> None:
+    dynamo = Dynamo()
+    store(dynamo).warm()
+    assert dynamo.requests == [("connect", {})]
+
+    Store("calls", object()).warm()
 
 
 # Requests
@@ -354,3 +365,54 @@ def test_every_other_failure_is_an_outage_at_once_and_without_content(error: Exc
     assert "private" not in str(outage.value)
     assert "https" not in str(outage.value)
     assert len(dynamo.requests) == 1
+
+
+# Values
+
+
+numbers = st.integers(-(10**37), 10**37)
+plain = st.none() | st.booleans() | numbers | st.text(max_size=20)
+values = st.recursive(
+    plain | st.sets(st.text(max_size=5), min_size=1, max_size=4) | st.sets(numbers, min_size=1, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def ordered(value: Any) -> Any:
+    """The same with its sets in order, for theirs have none."""
+    if isinstance(value, dict):
+        return {name: sorted(entry) if name in ("SS", "NS") else ordered(entry) for name, entry in value.items()}
+    return [ordered(entry) for entry in value] if isinstance(value, list) else value
+
+
+@given(values)
+def test_values_are_written_as_boto3_writes_them_and_read_as_it_reads_them(value: Any) -> None:
+    theirs = TypeSerializer().serialize(value)
+
+    assert ordered(serialized(value)) == ordered(theirs)
+    assert deserialized(theirs) == value == TypeDeserializer().deserialize(theirs)
+
+
+@pytest.mark.parametrize("value", [1.5, b"bytes", set(), {1, "a"}, {None}, {b"a"}, {True}, object(), {"a": [0.5]}])
+def test_what_no_item_holds_is_a_mistake_of_ours(value: Any) -> None:
+    with pytest.raises(TypeError):
+        serialized(value)
+
+
+@pytest.mark.parametrize("value", [10**38, -(10**38), Decimal(10**38)])
+def test_a_number_that_is_too_long_is_not_stored_as_another_one(value: Any) -> None:
+    assert serialized(10**38 - 1) == {"N": "9" * 38}
+    with pytest.raises(ValueError, match="more than 38 digits"):
+        serialized(value)
+
+
+@pytest.mark.parametrize("value", [{"BS": ["YQ=="]}])
+def test_what_no_item_of_ours_has_is_not_read(value: Any) -> None:
+    with pytest.raises(TypeError, match="no item of ours"):
+        deserialized(value)
+
+
+def test_a_fraction_that_somebody_else_has_stored_loses_its_part() -> None:
+    assert deserialized({"N": "2.9"}) == 2
+    assert deserialized({"N": "1E+3"}) == 1000

@@ -1,45 +1,92 @@
-"""The one seam to AWS: which client, which time-outs. Everything that calls AWS goes through here."""
+"""The one seam to AWS: which client, which time-outs. Everything that calls AWS goes through here.
+
+Two clients do the same: `signed`, small enough for a cold start, and botocore, with `AWS_CLIENT=botocore`, for services
+that the small one does not know, and where the keys are not in the environment (SnapStart).
+"""
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
-
-from switchboard.errors import Unavailable
+from switchboard import signed, trust
+from switchboard.errors import SettingsError, Unavailable
 from switchboard.settings import LOOPBACK
 
-# botocore says at every cold start where it has found its keys.
-logging.getLogger("botocore").setLevel(logging.WARNING)
-
-# A caller is waiting behind most calls: two quick tries fit into every route's budget, one slow one does not.
-CONFIG = Config(
-    connect_timeout=1,
-    read_timeout=2,
-    retries={"mode": "standard", "total_max_attempts": 2},
-    tcp_keepalive=True,
-)
+BOTOCORE = "botocore"
+CLIENT_VARIABLE = "AWS_CLIENT"
+TEST_KEYS = signed.Keys("test", "test")
+# As botocore spells them in AWS_ENDPOINT_URL_..., https://docs.aws.amazon.com/sdkref/latest/guide/ss-endpoints-table.html
+ENDPOINTS = {"dynamodb": "DYNAMODB", "sqs": "SQS", "ssm": "SSM", "events": "EVENTBRIDGE"}
 
 
 @cache
 def client(service: str, endpoint: str = "") -> Any:
-    """A botocore client, made once per process. `endpoint` is '' except on a laptop."""
-    make: Callable[..., Any] = boto3.client  # its typed overloads want the name as a literal
+    """A client with botocore's methods, made once per process. `endpoint` is '' except on a laptop."""
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ""
     # Whatever keys the environment holds, perhaps somebody's real ones: they are not for an emulator.
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"} if endpoint else {}
-    return make(
-        service,
-        **keys,
-        endpoint_url=endpoint or None,
-        region_name=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
-        config=CONFIG,
+    keys = TEST_KEYS if endpoint else _keys(os.environ)
+    if os.environ.get(CLIENT_VARIABLE) == BOTOCORE or service not in signed.TARGETS or not keys:
+        return _botocore(service, region, endpoint)
+    return signed.Client(service, endpoint or url(service, region, os.environ), region, keys)
+
+
+def url(service: str, region: str, env: Mapping[str, str]) -> str:
+    """Where a service is: as the environment says, else in the region."""
+    configured = env.get(f"AWS_ENDPOINT_URL_{ENDPOINTS[service]}") or env.get("AWS_ENDPOINT_URL")
+    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return configured or f"https://{service}.{region}.{suffix}"
+
+
+def _keys(env: Mapping[str, str]) -> signed.Keys | None:
+    """What Lambda gives to a function; None where it is somewhere else."""
+    if not env.get("AWS_ACCESS_KEY_ID"):
+        return None
+    return signed.Keys(env["AWS_ACCESS_KEY_ID"], env.get("AWS_SECRET_ACCESS_KEY", ""), env.get("AWS_SESSION_TOKEN", ""))
+
+
+def _botocore(service: str, region: str, endpoint: str) -> Any:
+    import botocore.session
+    from botocore.config import Config
+    from botocore.exceptions import UnknownServiceError
+
+    # botocore says at every cold start where it has found its keys.
+    logging.getLogger("botocore").setLevel(logging.WARNING)
+    config = Config(
+        connect_timeout=signed.CONNECT_TIMEOUT,
+        read_timeout=signed.READ_TIMEOUT,
+        retries={"mode": "standard", "total_max_attempts": signed.TRIES},
+        tcp_keepalive=True,
     )
+    keys = {"aws_access_key_id": TEST_KEYS.id, "aws_secret_access_key": TEST_KEYS.secret} if endpoint else {}
+    # boto3 brings S3's transfers along, which is a quarter of its cold start.
+    make: Callable[..., Any] = botocore.session.get_session().create_client
+    try:
+        return make(
+            service,
+            **keys,
+            endpoint_url=endpoint or None,
+            region_name=region or None,
+            config=config,
+            verify=trust.amazon(),
+        )
+    except UnknownServiceError as error:
+        raise SettingsError(
+            f"this build has no model of {service}: add it to layers/dependencies/services.txt and build again"
+        ) from error
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What a client raises when AWS fails: to be used as `except aws.failures() as error`.
+
+    botocore's too where anybody has loaded it, for a client of its making is as good as one of ours.
+    """
+    loaded = sys.modules.get("botocore.exceptions")
+    return (signed.Failure, loaded.ClientError, loaded.BotoCoreError) if loaded else (signed.Failure,)
 
 
 @contextmanager
@@ -47,23 +94,38 @@ def available(what: str) -> Iterator[None]:
     """Turn every failure of `what` that the caller has not handled into `Unavailable`, with a code and no content."""
     try:
         yield
-    except ClientError as error:
-        raise Unavailable(f"{what}: {code(error)}") from error
-    except BotoCoreError as error:
+    except failures() as error:
         raise Unavailable(f"{what}: {_reason(error)}") from error
 
 
-def _reason(error: BotoCoreError) -> str:
-    """Why AWS did not answer; on a laptop, what to do about it."""
-    url = urlsplit(str(error.kwargs.get("endpoint_url", "")))
-    if isinstance(error, EndpointConnectionError) and url.hostname in LOOPBACK:
-        return f"nothing answers on {url.hostname}:{url.port}, start the local stack with `make up`"
-    return type(error).__name__
+def _reason(error: Exception) -> str:
+    """Why AWS did not do it; on a laptop, what to do about it."""
+    if answer(error) is not None:
+        return code(error)
+    kind, where = _silence(error)
+    parts = urlsplit(where)
+    if kind == "EndpointConnectionError" and parts.hostname in LOOPBACK:
+        return f"nothing answers on {parts.hostname}:{parts.port}, start the local stack with `make up`"
+    return kind
 
 
-def code(error: ClientError) -> str:
+def _silence(error: Exception) -> tuple[str, str]:
+    """What went wrong with a request that was not answered, and where it went."""
+    if isinstance(error, signed.Unreachable):
+        return error.kind, error.url
+    details: Mapping[str, Any] = getattr(error, "kwargs", {})
+    return type(error).__name__, str(details.get("endpoint_url", ""))
+
+
+def answer(error: Exception) -> Mapping[str, Any] | None:
+    """The error that a service answered with, in the shape that botocore gives it; None if it gave no answer."""
+    response: Mapping[str, Any] | None = getattr(error, "response", None)
+    return response
+
+
+def code(error: Exception) -> str:
     """The error code that the service answered with."""
-    return str(error.response.get("Error", {}).get("Code", "Unknown"))
+    return str((answer(error) or {}).get("Error", {}).get("Code", "Unknown"))
 
 
 Clock = Callable[[], float]

@@ -12,9 +12,6 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-from botocore.exceptions import ClientError
-
 from switchboard import aws
 from switchboard.errors import ConditionFailed
 
@@ -23,11 +20,10 @@ Values = Mapping[str, Any]
 
 NO_VALUES: Values = MappingProxyType({})
 INDEX = "open"
+LARGEST = 10**38
 CONFLICT_TRIES = 4  # the first and three more
 _NAME = re.compile(r"#(\w+)")
 _VALUE = re.compile(r":(\w+)")
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
 
 
 class Key(NamedTuple):
@@ -78,6 +74,12 @@ class Store:
         self._table = table
         self._client = client
         self._sleep = sleep
+
+    def warm(self) -> None:
+        """Connect while the function starts, where there is more CPU for it than on the first request."""
+        connect = getattr(self._client, "connect", None)  # botocore's client has none
+        if connect:
+            connect()
 
     def get(self, key: Key) -> Item | None:
         """Read one item as it is now (strongly consistent), or None. Expired items count until they are deleted."""
@@ -165,7 +167,7 @@ class Store:
             with aws.available("table"):
                 try:
                     return call(**request)
-                except ClientError as error:
+                except aws.failures() as error:
                     if loser := _loser(error):
                         raise ConditionFailed(_item(loser.get("Item"))) from error
                     # A transaction touched the item at the same moment: neither a lost race nor an outage.
@@ -203,35 +205,84 @@ def _maps(text: str, values: Values) -> dict[str, Any]:
     return maps
 
 
-def _loser(error: ClientError) -> Mapping[str, Any] | None:
+def _loser(error: Exception) -> Mapping[str, Any] | None:
     """The part of an error that says which condition failed and what is stored, or None for other errors."""
     if aws.code(error) == "ConditionalCheckFailedException":
-        return error.response
-    reasons = error.response.get("CancellationReasons", [])
-    return next((reason for reason in reasons if reason.get("Code") == "ConditionalCheckFailed"), None)
+        return aws.answer(error)
+    return next((reason for reason in _reasons(error) if reason.get("Code") == "ConditionalCheckFailed"), None)
 
 
-def _conflict(error: ClientError) -> bool:
-    reasons = error.response.get("CancellationReasons", [])
+def _conflict(error: Exception) -> bool:
     return aws.code(error) in ("TransactionConflictException", "TransactionInProgressException") or any(
-        reason.get("Code") == "TransactionConflict" for reason in reasons
+        reason.get("Code") == "TransactionConflict" for reason in _reasons(error)
     )
 
 
+def _reasons(error: Exception) -> list[Mapping[str, Any]]:
+    """What became of each part of a transaction that was not written."""
+    return list((aws.answer(error) or {}).get("CancellationReasons", []))
+
+
 def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _serialize(value) for name, value in item.items()}
+    return {name: serialized(value) for name, value in item.items()}
 
 
 def _item(raw: Mapping[str, Any] | None) -> Item | None:
-    return {name: _number(_deserialize(value)) for name, value in raw.items()} if raw else None
+    return {name: deserialized(value) for name, value in raw.items()} if raw else None
 
 
-def _number(value: Any) -> Any:
-    # Every number that we store is whole; DynamoDB's client hands back Decimals.
-    if isinstance(value, Decimal):
-        return int(value)
-    if isinstance(value, list):
-        return [_number(entry) for entry in value]
-    if isinstance(value, dict):
-        return {name: _number(entry) for name, entry in value.items()}
-    return value
+def serialized(value: Any) -> dict[str, Any]:
+    """A value as DynamoDB takes it. `TypeError` or `ValueError` for what it does not take, and for bytes and floats."""
+    match value:
+        case str():
+            return {"S": value}
+        case bool():
+            return {"BOOL": value}
+        case int() | Decimal():
+            return {"N": _digits(value)}
+        case None:
+            return {"NULL": True}
+        case Mapping():
+            return {"M": _plain(value)}
+        case list() | tuple():
+            return {"L": [serialized(entry) for entry in value]}
+        case set() | frozenset():
+            return _set(value)
+    raise TypeError(f"no item holds a {type(value).__name__}")
+
+
+def _digits(number: int | Decimal) -> str:
+    if not -LARGEST < number < LARGEST:
+        raise ValueError("a number of more than 38 digits")
+    return str(number)
+
+
+def _set(value: Iterable[Any]) -> dict[str, Any]:
+    """A set of texts, or of whole numbers."""
+    entries = [serialized(entry) for entry in value]
+    kinds = {kind for entry in entries for kind in entry}
+    if kinds not in ({"S"}, {"N"}):
+        raise TypeError("a set that is stored has entries, all of them texts or all numbers")
+    (kind,) = kinds
+    return {f"{kind}S": [entry[kind] for entry in entries]}
+
+
+def deserialized(value: Mapping[str, Any]) -> Any:
+    """A value as DynamoDB gave it. Every number that we store is whole."""
+    ((kind, content),) = value.items()
+    match kind:
+        case "S" | "BOOL" | "B":
+            return content
+        case "N":
+            return int(Decimal(content))
+        case "NULL":
+            return None
+        case "M":
+            return {name: deserialized(entry) for name, entry in content.items()}
+        case "L":
+            return [deserialized(entry) for entry in content]
+        case "SS":
+            return set(content)
+        case "NS":
+            return {int(Decimal(entry)) for entry in content}
+    raise TypeError(f"no item of ours has a value of the kind {kind}")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from switchboard import trust
 from switchboard.errors import Ambiguous, Gone, NotDone
 from switchboard.secrets import TWILIO_API_SECRET, TWILIO_AUTH_TOKEN, Secrets
 from switchboard.settings import Settings
@@ -53,7 +54,7 @@ class Twilio:
         # with it cannot be placed again. A new one costs a few dozen milliseconds, a few times per transfer.
         limits = httpx.Limits(max_keepalive_connections=0)
         self._http = httpx.Client(
-            transport=transport or httpx.HTTPTransport(limits=limits, trust_env=False),
+            transport=transport or httpx.HTTPTransport(verify=trust.context(), limits=limits, trust_env=False),
             follow_redirects=False,
             trust_env=False,
             timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpcore
 import httpx
 
-from switchboard import messages
+from switchboard import messages, trust
 from switchboard.errors import Ambiguous, Gone, MessageRefused, NotDone
 
 CONTROL_TIMEOUT = 2.0  # seconds; also how long a caller's interruption can come too late for a result under way
@@ -124,7 +124,7 @@ class _Transport(httpx.HTTPTransport):
     """httpx's own transport over connections that are looked at; TLS still verifies the name, not the address."""
 
     def __init__(self, own: set[str]) -> None:
-        verified = httpx.create_ssl_context()
+        verified = trust.context()
         super().__init__(verify=verified)
         # httpx has no way to hand a network backend to its pool. A test connects, so that an update cannot lose this.
         self._pool = httpcore.ConnectionPool(

@@ -1,0 +1,130 @@
+"""What a cold start may cost, as far as it can be counted exactly. `make bench` counts the instructions."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.rig import scenes
+from tests.benchmarks.rig.artefacts import compiled
+from tests.benchmarks.rig.front import CONNECTION
+from tests.benchmarks.rig.measure import Rig
+from tests.benchmarks.rig.scenes import Scene
+from tests.benchmarks.rig.world import World
+
+# Modules of a function that is ready, the runtime client's 110 included. Raise one only with its reason and its figure.
+MODULES = {
+    "VapiWebhookFunction": 345,
+    "TwilioVoiceFunction": 440,
+    "TwilioCallbacksFunction": 365,
+    "LiveToolWorkerFunction": 520,
+    "AfterCallToolWorkerFunction": 520,
+    "OutboundFunction": 440,
+    "SweeperFunction": 440,
+    "ConsoleFunction": 520,
+    "WebClientFunction": 345,
+    "HealthFunction": 112,
+    "VoiceFallbackFunction": 112,
+}
+# What each of them costs of a bare handler's whole start: botocore 6, requests 3, twilio.rest 5, X-Ray's SDK 6.
+NOWHERE = (
+    "boto3",
+    "botocore.session",
+    "requests",
+    "aiohttp",
+    "twilio.rest",
+    "twilio.jwt",
+    "aws_xray_sdk",
+    "vapi",
+    "moto",
+)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """An AWS and a Vapi that count."""
+    with World(tmp_path_factory.mktemp("world")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def rig(world: World, tmp_path_factory: pytest.TempPathFactory) -> Rig:
+    """The built functions, as Lambda unpacks them."""
+    return Rig(tmp_path_factory.mktemp("rig"), world, count=False)
+
+
+def test_every_function_has_a_limit(rig: Rig) -> None:
+    assert set(MODULES) == set(rig.artefacts.functions)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_function_loads_no_more_than_it_needs(rig: Rig, world: World, name: str) -> None:
+    loaded = rig.runtime.look(rig.artefact(name), world.env).modules
+
+    assert not {module for module in NOWHERE if module in loaded}
+    assert len(loaded) <= MODULES[name]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_all_but_the_function_itself_has_bytecode_after_sams_zip(rig: Rig, name: str) -> None:
+    artefact = rig.artefact(name)
+    sources, usable = compiled(artefact.opt)
+
+    assert sources == usable
+    assert [path.name for path in artefact.code.glob("*.py")] == ["app.py"]
+    # Lambda dates what it unpacks as the archive does; ordinary bytecode would not be believed.
+    assert all(path.stat().st_mtime < 400_000_000 for path in Path(artefact.opt).rglob("*.pyc"))
+
+
+WAITED_FOR = {
+    "VapiWebhookFunction": scenes.STATUS,
+    "TwilioCallbacksFunction": scenes.ENDED,
+    "LiveToolWorkerFunction": scenes.RECORD,
+}
+
+
+@pytest.mark.parametrize("name", WAITED_FOR)
+def test_what_every_event_needs_is_connected_before_the_first_one(rig: Rig, name: str) -> None:
+    scene = WAITED_FOR[name]
+    artefact = rig.artefact(name)
+    idle, first = (rig.requests(artefact, scene, number) for number in (0, 1))
+
+    # The secrets and the table; a worker has another queue's connection to open, and no secret that all of its work needs.
+    assert idle[CONNECTION] == (1 if scene is scenes.RECORD else 2)
+    assert first[CONNECTION] - idle[CONNECTION] == (1 if scene is scenes.RECORD else 0)
+    assert set(idle) <= {CONNECTION, "AmazonSSM.GetParameters"}
+
+
+# Requests of one event, and no new connection: a warm function has them all.
+REQUESTS: dict[str, tuple[Scene, dict[str, int]]] = {
+    scene.name: (scene, expected)
+    for scene, expected in (
+        (scenes.STATUS, {"DynamoDB.UpdateItem": 1}),
+        (scenes.HISTORY, {}),
+        (scenes.REPORT, {"DynamoDB.UpdateItem": 1, "DynamoDB.PutItem": 1, "DynamoDB.Query": 2}),
+        (scenes.LOOK_UP, {"DynamoDB.GetItem": 2, "DynamoDB.PutItem": 1}),
+        (scenes.ACCEPT, {"DynamoDB.PutItem": 1, "AmazonSQS.SendMessage": 1}),
+        (scenes.ENDED, {"DynamoDB.UpdateItem": 1, "DynamoDB.GetItem": 1, "DynamoDB.Query": 1}),
+        (
+            scenes.RECORD,
+            {
+                "DynamoDB.GetItem": 3,
+                "DynamoDB.UpdateItem": 5,
+                "DynamoDB.TransactWriteItems": 1,
+                "AmazonSQS.ChangeMessageVisibility": 1,
+                "POST /…/control": 1,
+            },
+        ),
+    )
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_one_more_event_asks_for_so_much_and_opens_no_connection(rig: Rig, name: str) -> None:
+    scene, expected = REQUESTS[name]
+    artefact = rig.artefact(scene.function)
+    few, many = (rig.requests(artefact, scene, number) for number in (2, 3))
+
+    assert many - few == Counter(expected)
+    assert not (many - few)[CONNECTION]
