@@ -80,7 +80,7 @@ class Table(Memory):
 
     def open(self) -> list[Item]:
         """Everything that counts as unfinished."""
-        return [item for item in self.table.values() if "g1pk" in item]
+        return [item for item in self.table.values() if str(item.get("g1pk", "")).startswith("OPEN#")]
 
     def update(self, update: Update) -> Item:
         """Change an item; where the answer is lost, the SDK asks for the same once more."""
