@@ -472,9 +472,9 @@ MUTANTS = (
         "an ended call keeps its control host",
         "calls.py",
         '    condition = "attribute_not_exists(#ended_at)"\n'
-        '    return _merge(store, message.call_id, sets, condition, values, settings, now, remove="control_host")',
+        "    return _merge(store, message.call_id, sets, condition, values, settings, now, remove=OVER) is not None",
         '    condition = "attribute_not_exists(#ended_at)"\n'
-        "    return _merge(store, message.call_id, sets, condition, values, settings, now)",
+        "    return _merge(store, message.call_id, sets, condition, values, settings, now) is not None",
         (f"{SESSION}::test_an_ended_call_stays_ended_and_forgets_its_control_host",),
     ),
     Mutant(
