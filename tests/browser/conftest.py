@@ -51,6 +51,7 @@ def deploy(vapi: VapiFake, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
 
     def make(key: str = development.VAPI_PUBLIC_KEY, **changed: str) -> Handler:
         local = {"STAGE": "local", "VAPI_API_URL": vapi.url, "ASSISTANT_ID": development.ASSISTANT_ID, **changed}
+        local["AWS_CLIENT"] = "botocore"  # moto in this process stands in for that one only
         for name, value in {**ENVIRONMENT, **local, "AWS_REGION": "us-east-1"}.items():
             monkeypatch.setenv(name, value)
         value = json.dumps([{"id": "1", "secret": key}])
