@@ -19,6 +19,7 @@ from devkit.errors import UserError
 OFFSET = 3  # the door's port, behind the stack's own
 MAX_BODY = 10_000_000  # bytes, as the HTTP API takes
 SECONDS = 30  # as long as the HTTP API waits for a function
+CONSOLE = "/console/"  # wants no token on this machine, because only this machine reaches it
 HOP = ("connection", "keep-alive", "transfer-encoding", "content-length", "host", "upgrade", "te", "trailer")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     running = facts.running()
     port = args.port or running["port"] + OFFSET
     with opened(running, port) as server:
-        sys.stdout.write(f"http://127.0.0.1:{port} leads to {', '.join(running['routes'])}, and nowhere else\n")
+        sys.stdout.write(f"http://127.0.0.1:{port} leads to {', '.join(public(running['routes']))}, and nowhere else\n")
         sys.stdout.flush()
         server.serve_forever()
     return 0
@@ -46,6 +47,11 @@ def opened(running: dict[str, Any], port: int) -> ThreadingHTTPServer:
         return ThreadingHTTPServer(("127.0.0.1", port), _handler(running))
     except OSError as error:
         raise UserError(f"port {port} is in use: give another with --port") from error
+
+
+def public(routes: Iterable[str]) -> list[str]:
+    """The routes that are for everybody: not the console's."""
+    return [route for route in routes if not route.partition(" ")[2].startswith(CONSOLE)]
 
 
 def admits(routes: Iterable[str], method: str, path: str) -> bool:
@@ -70,7 +76,7 @@ def _handler(running: dict[str, Any]) -> type[BaseHTTPRequestHandler]:
 
         def _serve(self) -> None:
             size = self.headers.get("content-length", "0")
-            if not admits(running["routes"], self.command, urlsplit(self.path).path):
+            if not admits(public(running["routes"]), self.command, urlsplit(self.path).path):
                 self._reply(404, b'{"message":"Not Found"}', [("content-type", "application/json")])
             elif not size.isdecimal() or int(size) > MAX_BODY:
                 self._reply(413, b"", [])

@@ -58,8 +58,16 @@ def test_twilios_signature_counts_for_the_public_url_and_never_for_the_host_that
         assert ask(port, "POST", "/voice/status", urlencode(FORM).encode(), headers)[0] == status
 
 
+def test_the_console_which_wants_no_token_here_is_not_reached(stack: Stack, port: int) -> None:
+    routes = [route.split() for route in stack.facts["routes"] if "/console" in route]
+
+    assert routes
+    assert {ask(port, method, path.replace("{call_id}", "c-1"))[0] for method, path in routes} == {404}
+    assert stack.request("GET", "/console/calls")[0] == 200
+
+
 def test_nothing_else_of_the_emulator_is_reached(port: int) -> None:
-    for path in ("/_ministack/health", "/", "/2015-03-31/functions", "/webhook/vapi/../../_ministack/health"):
+    for path in ("/_ministack/health", "/_", "/2015-03-31/functions", "/webhook/vapi/../../_ministack/health"):
         assert ask(port, "GET", path) == (404, b'{"message":"Not Found"}')
     listing = {
         "x-amz-target": "AmazonSSM.DescribeParameters",
