@@ -113,7 +113,7 @@ def test_the_errors_that_are_told_apart_are_dailys() -> None:
 def test_every_problem_has_its_words() -> None:
     words = (ASSETS / "words.js").read_text("utf-8")
     known = set(re.findall(r'^  "?([a-z-]+)"?: "[A-Z]', words[: words.index("const ENDINGS")], re.MULTILINE))
-    used = set(re.findall(r'"((?:microphone|sound)-[a-z]+|unsupported|network|key|assistant|busy|expired|vapi)"',
-                          (ASSETS / "line.js").read_text("utf-8")))  # fmt: skip
+    used = set(re.findall(r'"((?:microphone|sound)-[a-z]+|unsupported|network|key|assistant|busy|expired|stuck|vapi)"',
+                          "".join((ASSETS / name).read_text("utf-8") for name in ("line.js", "talk.js"))))  # fmt: skip
 
     assert used == known
