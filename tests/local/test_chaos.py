@@ -316,7 +316,7 @@ def check(seen: Storm) -> None:
 
 
 def test_whatever_dies_nothing_accepted_is_lost_or_done_twice(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
-    seen = storm(stack, calls=20, abreast=5, kill_every=2.0, seed=1)
+    seen = storm(stack, calls=20, abreast=5, kill_every=0.7, seed=1)
 
     with capsys.disabled():
         print(f"\n{seen}")
