@@ -368,6 +368,14 @@ def test_a_service_that_cannot_be_reached_is_dialled_once_more(pauses: Pauses, c
     assert len(aws.dialled) == 4
 
 
+def test_an_answer_that_is_no_json_is_an_outage_and_no_answer(pauses: Pauses, clock: Clock) -> None:
+    aws = Aws(Answer(200, b"<html>"))
+    with pytest.raises(Unreachable, match="ResponseParserError"):
+        client(aws, pauses, clock).get_item()
+
+    assert len(aws.requests) == 1
+
+
 # The clock
 
 

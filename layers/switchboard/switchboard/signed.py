@@ -168,12 +168,18 @@ class Client:
                 self._sleep(random.uniform(0, PAUSE))  # noqa: S311 - jitter, not a secret
                 continue
             if status == 200:
-                answer: dict[str, Any] = json.loads(content or b"{}")
-                return answer
+                return self._read(content)
             error = _error(status, headers, content)
             if last or not self._again(status, str(error), headers):
                 raise error
         raise AssertionError("unreachable: the last try returns or raises")
+
+    def _read(self, content: bytes) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = json.loads(content or b"{}")
+        except ValueError as error:
+            raise Unreachable("ResponseParserError", self.url) from error
+        return answer
 
     def _again(self, status: int, code: str, headers: Mapping[str, str]) -> bool:
         """Whether to try again after this error, having waited or set the clock."""
@@ -199,12 +205,15 @@ class Client:
         return True
 
     def _post(self, operation: str, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        reused = bool(self._idle)
         try:
-            return self._exchange(self._idle.pop() if reused else self._dial(self.url), operation, body)
+            kept = self._idle.pop()
+        except IndexError:  # none, or another thread was faster
+            return self._exchange(self._dial(self.url), operation, body)
+        try:
+            return self._exchange(kept, operation, body)
         except Unreachable as error:
             # The other end forgets a connection while a function is frozen, which says nothing about the service.
-            if not reused or error.kind == "ReadTimeoutError":
+            if error.kind == "ReadTimeoutError":
                 raise
         return self._exchange(self._dial(self.url), operation, body)
 
