@@ -169,7 +169,8 @@ def test_everything_listens_on_loopback_only(stack: Stack) -> None:
     ]
 
     assert {int(port, 16) for _, port in listening} >= {stack.port, stack.port + 1, stack.port + 2}
-    assert {address for address, _ in listening} == {"0100007F"}
+    # 127.0.0.1 and ::1; the driver of the browser's tests, a child of this process too, listens on both.
+    assert {address for address, _ in listening} <= {"0100007F", "00000000000000000000000001000000"}
 
 
 def test_a_port_in_use_is_one_clear_line_and_nothing_is_started() -> None:
