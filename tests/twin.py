@@ -18,6 +18,7 @@ from switchboard.vapi import Vapi
 from switchboard.worker import Bench, work
 from tests.conftest import Clock
 from tests.memory import Memory
+from tests.remote import mocked
 
 BASE_URL = "https://voice.example.com"
 
@@ -109,7 +110,7 @@ def twin(
     secrets = Secrets(
         settings.parameter_path, (*development.SECRETS, PUBLIC_BASE_URL, CONNECTION), Parameters(settings), clock
     )
-    client = Vapi(settings.vapi_url, httpx.MockTransport(vapi))
+    client = Vapi(settings.vapi_url, mocked(vapi))
     speaker = Speaker(store, client, lambda: "public-key", settings.local)
     return Twin(
         clock,

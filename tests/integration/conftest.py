@@ -28,6 +28,7 @@ from switchboard.twilio_rest import Twilio
 from switchboard.vapi import Vapi
 from switchboard.worker import Bench, work
 from tests.conftest import Clock
+from tests.remote import mocked
 
 CALL = "c0ffee00-0000-4000-8000-000000000001"
 CALLER = "+15550100001"
@@ -351,7 +352,7 @@ def house(
     clock: Clock,
 ) -> House:
     """The whole backend."""
-    vapi = Vapi(settings.vapi_url, httpx.MockTransport(vapis))
+    vapi = Vapi(settings.vapi_url, mocked(vapis))
     live, after = Queue(settings.live_queue, aws.sqs), Queue(settings.after_call_queue, aws.sqs)
     speaker = Speaker(store, vapi, lambda: "public-key", settings.local)
     return House(

@@ -25,7 +25,7 @@ from moto import mock_aws
 from agent import calendar as clinic
 from devkit import development, events, facts
 from switchboard import aws as seam
-from switchboard import line, phone, telemetry, webhook
+from switchboard import https, line, phone, telemetry, webhook
 from switchboard.secrets import PUBLIC_BASE_URL
 from switchboard.settings import Settings
 from switchboard.tools import Toolbox
@@ -35,6 +35,7 @@ from tests.conftest import NOW
 from tests.integration.conftest import Aws, House, Ledger, Listener, Vapis, _create
 from tests.integration.test_leaks import Written
 from tests.integration.test_phone import event as phone_event
+from tests.remote import mocked
 
 EVENTS = facts.ROOT / "events"
 TOOLS = {"look_up", "search", "book", "pay", "move", "send", "fly", "leak"}
@@ -293,6 +294,7 @@ def deployed(clients: Aws, monkeypatch: pytest.MonkeyPatch, vapis: Vapis) -> Ite
         monkeypatch.setenv(name, "testing")
     monkeypatch.setattr(clinic, "ANSWER_SECONDS", 0)
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda _, request: vapis(request))
+    monkeypatch.setattr(https.Sender, "__call__", lambda _, request: mocked(vapis)(request))
     caches = (seam.client, clinic.calendar)
     for cached in caches:
         cached.cache_clear()

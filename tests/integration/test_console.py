@@ -36,6 +36,7 @@ from switchboard.twilio_rest import Twilio
 from switchboard.vapi import Vapi
 from tests.integration.conftest import BASE_URL, CALL, CALL_SID, CALLER, CONTROL, House, Twilios, Vapis
 from tests.integration.test_worker import ask, say
+from tests.remote import mocked
 
 SECRET = "0123456789abcdef0123456789abcdef"
 ACCOUNT = "AC" + "d0" * 16
@@ -644,7 +645,7 @@ def test_the_row_is_there_before_anything_happens(phone_call: Page) -> None:
         seen.extend(phone_call.audit())
         return httpx.Response(200)
 
-    operator = phone_call.console.operator._replace(vapi=Vapi("https://api.vapi.ai", httpx.MockTransport(respond)))
+    operator = phone_call.console.operator._replace(vapi=Vapi("https://api.vapi.ai", mocked(respond)))
     page = phone_call._replace(console=phone_call.console._replace(operator=operator))
     page.act("end")
 

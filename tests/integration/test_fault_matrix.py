@@ -30,6 +30,7 @@ from switchboard.vapi import Vapi
 from tests.conftest import NOW, Clock
 from tests.integration.conftest import CALL_SID, House, Vapis
 from tests.integration.test_phone import TWIML, created, event
+from tests.remote import mocked
 
 HUMAN = "+15550100777"
 SIP_URI = "sip:clinic@sip.vapi.ai"
@@ -153,7 +154,7 @@ def vapi_after(seconds: float, failure: Exception | None) -> Callable[[Scene], N
                 raise failure
             return created()
 
-        client = Vapi(scene.exchange.settings.vapi_url, httpx.MockTransport(wait))
+        client = Vapi(scene.exchange.settings.vapi_url, mocked(wait))
         scene.exchange = scene.exchange._replace(vapi=client)
 
     return inject

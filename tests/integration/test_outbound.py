@@ -23,6 +23,7 @@ from switchboard.telemetry import Count
 from switchboard.vapi import Vapi
 from tests.conftest import Clock
 from tests.integration.conftest import Aws, Vapis
+from tests.remote import mocked
 
 SPEC = Spec.load().closed()
 NUMBER = "+15550100001"
@@ -60,7 +61,7 @@ def dialler(
     open_settings: Settings, store: Store, secrets: Secrets, agent: Agent, vapis: Vapis, clock: Clock
 ) -> Dialler:
     """What places the calls, over the real table and a Vapi that is told what to answer."""
-    vapi = Vapi(open_settings.vapi_url, httpx.MockTransport(vapis))
+    vapi = Vapi(open_settings.vapi_url, mocked(vapis))
     return Dialler(open_settings, secrets, store, vapi, agent, Rules.read(open_settings), clock)
 
 
@@ -377,7 +378,7 @@ def test_a_second_request_while_vapi_is_asked_does_not_ask(
         return vapis(request)
 
     vapis.answer = answer
-    ask(dialler._replace(vapi=Vapi(dialler.settings.vapi_url, httpx.MockTransport(respond))))
+    ask(dialler._replace(vapi=Vapi(dialler.settings.vapi_url, mocked(respond))))
 
     assert seconds == [{"state": "unknown", "reason": "under_way"}, {"state": "refused", "reason": "conflict"}]
     assert len(vapis.requests) == 1
@@ -687,7 +688,7 @@ def test_a_crash_while_vapi_is_asked_never_makes_a_second_call(
         raise Crash
 
     with pytest.raises(Crash):
-        ask(dialler._replace(vapi=Vapi(dialler.settings.vapi_url, httpx.MockTransport(respond))))
+        ask(dialler._replace(vapi=Vapi(dialler.settings.vapi_url, mocked(respond))))
     clock.advance(outbound.PENDING_SECONDS)
 
     assert ask(dialler) == {"state": "unknown", "reason": "interrupted"}

@@ -21,6 +21,7 @@ from switchboard.store import Store
 from switchboard.telemetry import Count
 from switchboard.vapi import Vapi
 from tests.integration.conftest import BASE_URL, CALL, CALL_SID, CALLER, CONTROL, House, Vapis
+from tests.remote import mocked
 
 TWIML = (
     '<?xml version="1.0" encoding="UTF-8"?><Response><Connect><Stream url="wss://x.vapi.ai/a"/></Connect></Response>'
@@ -322,7 +323,7 @@ def test_a_vapi_that_drips_its_answer_does_not_keep_the_caller_waiting(house: Ho
         return created()
 
     slow = house.exchange._replace(
-        settings=house.settings._replace(voice_budget=3), vapi=Vapi(house.settings.vapi_url, httpx.MockTransport(drip))
+        settings=house.settings._replace(voice_budget=3), vapi=Vapi(house.settings.vapi_url, mocked(drip))
     )
     began = time.monotonic()
     answer = phone.answer_call(slow, event())
@@ -596,7 +597,7 @@ def test_a_caller_who_hangs_up_while_vapi_is_asked_leaves_no_call_behind(house: 
         assert status(house, CallStatus="completed")["statusCode"] == 204
         return created()
 
-    exchange = house.exchange._replace(vapi=Vapi(house.settings.vapi_url, httpx.MockTransport(asked)))
+    exchange = house.exchange._replace(vapi=Vapi(house.settings.vapi_url, mocked(asked)))
     assert phone.answer_call(exchange, event())["body"] == TWIML
 
     assert [ticket for ticket, _ in house.tickets(house.live)] == [Ticket(CALL, CALL_SID, due="leg_over")]

@@ -22,6 +22,7 @@ from switchboard.vapi import Vapi
 from tests.integration.conftest import CALL, CALL_SID, CALLER, House, Twilios, message, tool_call
 from tests.integration.test_endings import say
 from tests.integration.test_legs import LONGEST, end, opened
+from tests.remote import mocked
 
 LOOKS = 3  # here, where each takes a while
 LEG = Key(f"SID#{CALL_SID}", "META")
@@ -94,7 +95,7 @@ def broom(house: House, twilios: Twilios, known: Calls) -> Broom:
         store=house.store,
         live_queue=house.desk.live_queue,
         after_call_queue=house.desk.after_call_queue,
-        vapi=Vapi(settings.vapi_url, httpx.MockTransport(known)),
+        vapi=Vapi(settings.vapi_url, mocked(known)),
         twilio=twilio,
         vapi_key=lambda: development.VAPI_API_KEY,
         account=lambda sid: account_of(settings, secrets, sid),

@@ -11,6 +11,7 @@ from devkit.vapi_fake import VapiFake
 from layers.dependencies import roots
 from switchboard import signed, trust
 from switchboard.errors import NotDone
+from switchboard.https import Sender
 from switchboard.signed import Unreachable
 from switchboard.vapi import Vapi
 from tests.benchmarks.rig.front import Authority, Front
@@ -54,10 +55,9 @@ def believe(folder: Path, authority: Authority) -> None:
 def test_a_root_in_the_folder_is_believed(folder: Path, authority: Authority, vapi: Front) -> None:
     believe(folder, authority)
 
-    client = Vapi(vapi.url)
+    send = Sender()
     with pytest.raises(NotDone, match="http_401"):
-        client.create_call("not the key", {}, timeout=5)
-    client._http.close()
+        Vapi(vapi.url, send).create_call("not the key", {}, timeout=5)
     signed.dial(vapi.url).close()
 
 

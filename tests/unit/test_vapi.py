@@ -2,16 +2,16 @@
 
 import json
 import logging
-import ssl
 from collections.abc import Callable
 from typing import Any
 
-import httpcore
 import httpx
 import pytest
 
+from switchboard import trust
 from switchboard.errors import Ambiguous, Gone, NotDone, RemoteError
 from switchboard.vapi import Vapi, add_message, is_public
+from tests.remote import mocked
 
 BASE = "https://api.vapi.ai"
 CONTROL = "https://a.vapi.ai/c-1/control"
@@ -31,7 +31,7 @@ class Remote:
         return self._answer
 
     def client(self) -> Vapi:
-        return Vapi(BASE, httpx.MockTransport(self))
+        return Vapi(BASE, mocked(self))
 
 
 def create(remote: Remote) -> dict[str, Any]:
@@ -244,12 +244,26 @@ def test_a_refusal_to_look_up_is_no_end_of_the_call_and_harms_nobody(status: int
     assert (error.value.reason, type(error.value), len(remote.requests)) == (f"http_{status}", NotDone, 1)
 
 
-@pytest.mark.parametrize("error", [httpx.ConnectError("x"), httpx.ReadTimeout("x"), httpx.RemoteProtocolError("x")])
-def test_a_look_up_whose_answer_was_lost_may_be_tried_again(error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (httpx.ConnectError("x"), "unreachable"),
+        (httpx.ReadTimeout("x"), "ReadTimeout"),
+        (httpx.RemoteProtocolError("x"), "RemoteProtocolError"),
+    ],
+)
+def test_a_look_up_whose_answer_was_lost_may_be_tried_again(error: Exception, reason: str) -> None:
     with pytest.raises(NotDone) as failure:
         look_up(Remote(error))
 
-    assert failure.value.reason == type(error).__name__
+    assert failure.value.reason == reason
+
+
+def test_an_id_that_is_no_path_stays_one_part_of_it() -> None:
+    remote = Remote(httpx.Response(200, json={"id": "a"}))
+    remote.client().get_call("key", "../phone-number?x= \u00e9")
+
+    assert remote.requests[0].url.raw_path == b"/call/..%2Fphone-number%3Fx%3D%20%C3%A9"
 
 
 @pytest.mark.parametrize(
@@ -335,11 +349,11 @@ class Connections:
         found = [(0, 0, 0, "", (address, 443)) for address in addresses]
         self.resolve: Callable[..., Any] = lambda *_args, **_fields: found
         monkeypatch.setattr("socket.getaddrinfo", lambda *args, **fields: self.resolve(*args, **fields))
-        monkeypatch.setattr("httpcore.SyncBackend.connect_tcp", self._connect)
+        monkeypatch.setattr("socket.create_connection", self._connect)
 
-    def _connect(self, host: str, _port: int, timeout: float | None, *_: Any) -> None:
-        self.made.append((host, timeout))
-        raise httpcore.ConnectTimeout()
+    def _connect(self, address: tuple[str, int], timeout: float | None) -> None:
+        self.made.append((address[0], timeout))
+        raise TimeoutError
 
 
 def spoken_to(url: str = CONTROL, *, local: bool = False) -> str:
@@ -405,24 +419,32 @@ def test_no_proxy_of_the_environment_stands_between(monkeypatch: pytest.MonkeyPa
     assert network.made == [("8.8.8.8", 1)]
 
 
-def test_tls_is_asked_for_the_name_and_verifies_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tls_is_asked_for_the_name_whatever_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
-    class Stream(httpcore.MockStream):
-        def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, *_: Any, **__: Any) -> Any:
-            asked.append((server_hostname, ssl_context.check_hostname, ssl_context.verify_mode))
-            return self
+    class Context:
+        def wrap_socket(self, plain: Any, server_hostname: str) -> Any:
+            asked.append((plain, server_hostname))
+            raise OSError("enough")
 
-        def write(self, buffer: bytes, timeout: float | None = None) -> None:
-            asked.append(buffer.split(b"\r\n")[:2])
-
+    plain = Plain()
     Connections(monkeypatch, "8.8.8.8")
-    answer = [b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"]
-    monkeypatch.setattr("httpcore.SyncBackend.connect_tcp", lambda *_args, **_fields: Stream(answer))
+    monkeypatch.setattr("socket.create_connection", lambda *_args: plain)
+    monkeypatch.setattr(trust, "context", Context)
 
-    Vapi(BASE).speak(CONTROL, {})
+    assert spoken_to() == "unreachable"
+    assert asked == [(plain, "a.vapi.ai")]
+    assert plain.closed
 
-    assert asked[:2] == [
-        ("a.vapi.ai", True, ssl.CERT_REQUIRED),
-        [b"POST /c-1/control HTTP/1.1", b"Host: a.vapi.ai"],
-    ]
+
+class Plain:
+    """A connection before TLS."""
+
+    closed = False
+
+    def setsockopt(self, *_: int) -> None:
+        """Nothing to set."""
+
+    def close(self) -> None:
+        """Remember it."""
+        self.closed = True

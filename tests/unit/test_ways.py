@@ -18,6 +18,7 @@ from switchboard.secrets import CONNECTION, Secrets
 from switchboard.settings import BYPASS, REDIRECT, SIP, Settings
 from switchboard.vapi import Vapi
 from switchboard.ways import Connected, Leg
+from tests.remote import mocked
 
 BASE = "https://voice.example.com"
 CALL_SID = "CA" + "a1" * 16
@@ -61,7 +62,7 @@ def connect(
             sent.append(json.loads(request.content))
         return httpx.Response(201, json=answer)
 
-    client = Vapi(settings.vapi_url, httpx.MockTransport(vapi))
+    client = Vapi(settings.vapi_url, mocked(vapi))
     return ways.connect(settings, cast(Secrets, Keys(key, stored)), client, BASE, leg, assistant, timeout=1)
 
 

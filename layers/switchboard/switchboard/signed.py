@@ -9,19 +9,18 @@ Protocols: https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html
 
 import hashlib
 import hmac
-import http.client
 import json
 import random
 import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from switchboard import trust
+from switchboard import https
+from switchboard.https import Answer, Request
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 1.0, 2.0  # seconds
 TRIES = 2  # a caller is waiting behind most calls: two quick ones fit into every budget, one slow one does not
@@ -59,6 +58,7 @@ THROTTLED = frozenset(
 )
 TRANSIENT = frozenset({500, 502, 503, 504})
 SKEWED = frozenset({"InvalidSignatureException", "RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"})
+LOST = {"ReadTimeout": "ReadTimeoutError", "SSLError": "SSLError"}
 
 
 class Failure(Exception):
@@ -91,26 +91,15 @@ class Keys(NamedTuple):
     token: str = ""
 
 
-def dial(url: str) -> http.client.HTTPConnection:
+def dial(url: str) -> socket.socket:
     """An open connection to the host of `url`; `Unreachable` if there is none in a second."""
-    parts = urlsplit(url)
-    if parts.scheme == "http":
-        made = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=CONNECT_TIMEOUT)
-    else:
-        made = http.client.HTTPSConnection(
-            parts.hostname or "", parts.port, timeout=CONNECT_TIMEOUT, context=trust.context()
-        )
     try:
-        made.connect()
-    except OSError as error:
-        made.close()
-        raise Unreachable(_kind(error), url) from error
-    made.sock.settimeout(READ_TIMEOUT)
-    made.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return made
+        return https.opened(url, CONNECT_TIMEOUT)
+    except https.Unreached as error:
+        raise Unreachable(_kind(error.__cause__), url) from error
 
 
-def _kind(error: OSError) -> str:
+def _kind(error: BaseException | None) -> str:
     if isinstance(error, TimeoutError):
         return "ConnectTimeoutError"
     return "SSLError" if isinstance(error, ssl.SSLError) else "EndpointConnectionError"
@@ -128,7 +117,7 @@ class Client:
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
-        dial: Callable[[str], http.client.HTTPConnection] = dial,
+        dial: Callable[[str], socket.socket] = dial,
     ) -> None:
         self.url = url
         self._service, self._region, self._keys = service, region, keys
@@ -136,7 +125,7 @@ class Client:
         self._host = urlsplit(url).netloc
         self._skew = 0.0  # seconds that AWS's clock is ahead of ours, once it has said so
         # Taken out while in use, so that threads share none, and one that was left in the middle of an answer never returns.
-        self._idle: list[http.client.HTTPConnection] = []
+        self._idle: list[socket.socket] = []
         self._key = ("", b"")
 
     def __getattr__(self, name: str) -> Callable[..., dict[str, Any]]:
@@ -161,16 +150,16 @@ class Client:
         body = json.dumps(request, separators=(",", ":")).encode()
         for last in [False] * (TRIES - 1) + [True]:
             try:
-                status, headers, content = self._post(operation, body)
+                answer = self._post(operation, body)
             except Unreachable:
                 if last:
                     raise
                 self._sleep(random.uniform(0, PAUSE))  # noqa: S311 - jitter, not a secret
                 continue
-            if status == 200:
-                return self._read(content)
-            error = _error(status, headers, content)
-            if last or not self._again(status, str(error), headers):
+            if answer.status == 200:
+                return self._read(answer.content)
+            error = _error(answer)
+            if last or not self._again(answer, str(error)):
                 raise error
         raise AssertionError("unreachable: the last try returns or raises")
 
@@ -181,20 +170,22 @@ class Client:
             raise Unreachable("ResponseParserError", self.url) from error
         return answer
 
-    def _again(self, status: int, code: str, headers: Mapping[str, str]) -> bool:
+    def _again(self, answer: Answer, code: str) -> bool:
         """Whether to try again after this error, having waited or set the clock."""
         if code in SKEWED:
-            return self._believe(headers.get("date", ""))
-        if code in THROTTLED or status == 429:
+            return self._believe(answer.headers.get("date", ""))
+        if code in THROTTLED or answer.status == 429:
             self._sleep(random.uniform(0, LONG_PAUSE))  # noqa: S311 - jitter, not a secret
             return True
-        if status in TRANSIENT:
+        if answer.status in TRANSIENT:
             self._sleep(random.uniform(0, PAUSE))  # noqa: S311 - as above
             return True
         return False
 
     def _believe(self, date: str) -> bool:
         """Take the service's time where ours is so far from it that this is why a signature was refused."""
+        from email.utils import parsedate_to_datetime  # a tenth of a bare start, for what hardly ever happens
+
         try:
             told = parsedate_to_datetime(date).timestamp()
         except ValueError:
@@ -204,39 +195,30 @@ class Client:
         self._skew = told - self._clock()
         return True
 
-    def _post(self, operation: str, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+    def _post(self, operation: str, body: bytes) -> Answer:
+        message = https.written(Request("POST", f"{self.url}/", self._headers(operation, body), body, READ_TIMEOUT))
         try:
             kept = self._idle.pop()
         except IndexError:  # none, or another thread was faster
-            return self._exchange(self._dial(self.url), operation, body)
+            return self._exchange(self._dial(self.url), message)
         try:
-            return self._exchange(kept, operation, body)
+            return self._exchange(kept, message)
         except Unreachable as error:
             # The other end forgets a connection while a function is frozen, which says nothing about the service.
             if error.kind == "ReadTimeoutError":
                 raise
-        return self._exchange(self._dial(self.url), operation, body)
+        return self._exchange(self._dial(self.url), message)
 
-    def _exchange(
-        self, connection: http.client.HTTPConnection, operation: str, body: bytes
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        done = False
+    def _exchange(self, connection: socket.socket, message: bytes) -> Answer:
         try:
-            connection.request("POST", "/", body, self._headers(operation, body))
-            answer = connection.getresponse()
-            content = answer.read()
-            done = not answer.will_close
-        except TimeoutError as error:
-            raise Unreachable("ReadTimeoutError", self.url) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise Unreachable("ConnectionClosedError", self.url) from error
-        finally:
-            # Also when a timer of ours has cut the request off: what is still to come would be read as the next answer.
-            if done:
-                self._idle.append(connection)
-            else:
-                connection.close()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, content
+            answer, reusable = https.exchange(connection, message, READ_TIMEOUT)
+        except https.Lost as error:
+            raise Unreachable(LOST.get(str(error), "ConnectionClosedError"), self.url) from error
+        if reusable:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        return answer
 
     def _headers(self, operation: str, body: bytes) -> dict[str, str]:
         target, version = TARGETS[self._service]
@@ -268,12 +250,12 @@ def signing_key(secret: str, scope: str) -> bytes:
     return key
 
 
-def _error(status: int, headers: Mapping[str, str], content: bytes) -> Answered:
+def _error(answer: Answer) -> Answered:
     try:
-        body = json.loads(content)
+        body = json.loads(answer.content)
     except ValueError:
         body = None
     body = body if isinstance(body, dict) else {}
-    kind = str(headers.get("x-amzn-errortype") or body.get("__type") or body.get("code") or status)
+    kind = str(answer.headers.get("x-amzn-errortype") or body.get("__type") or body.get("code") or answer.status)
     # As `com.amazonaws.dynamodb.v20120810#ThrottlingException:http://...`
     return Answered(kind.partition(":")[0].rpartition("#")[2], body)

@@ -7,14 +7,16 @@ https://www.twilio.com/docs/voice/api/call-resource
 
 import logging
 import re
-from typing import Any, NamedTuple
-
-import httpx
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from switchboard import trust
 from switchboard.errors import Ambiguous, Gone, NotDone
 from switchboard.secrets import TWILIO_API_SECRET, TWILIO_AUTH_TOKEN, Secrets
 from switchboard.settings import Settings
+
+if TYPE_CHECKING:  # more than a bare handler's whole start: loaded with the first request, which few calls need
+    import httpx
 
 TIMEOUT = 3.0  # seconds
 CONNECT_TIMEOUT = 1.0
@@ -48,13 +50,19 @@ def account_of(settings: Settings, secrets: Secrets, account_sid: str) -> Accoun
 class Twilio:
     """A client of Twilio's API. Errors: `Gone` (the call is over), `NotDone`, `Ambiguous`."""
 
-    def __init__(self, base_url: str, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(self, base_url: str, transport: "httpx.BaseTransport | None" = None) -> None:
         self._base_url = base_url
+        self._transport = transport
+
+    @cached_property
+    def _http(self) -> "httpx.Client":
+        import httpx
+
         # No connection is kept: while a function is frozen, the other end forgets it, and a placed call that is lost
         # with it cannot be placed again. A new one costs a few dozen milliseconds, a few times per transfer.
         limits = httpx.Limits(max_keepalive_connections=0)
-        self._http = httpx.Client(
-            transport=transport or httpx.HTTPTransport(verify=trust.context(), limits=limits, trust_env=False),
+        return httpx.Client(
+            transport=self._transport or httpx.HTTPTransport(verify=trust.context(), limits=limits, trust_env=False),
             follow_redirects=False,
             trust_env=False,
             timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
@@ -98,7 +106,9 @@ class Twilio:
             raise Ambiguous("answer_without_status", answer.status_code)
         return status
 
-    def _ask(self, method: str, account: Account, path: str, form: dict[str, Any] | None = None) -> httpx.Response:
+    def _ask(self, method: str, account: Account, path: str, form: dict[str, Any] | None = None) -> "httpx.Response":
+        import httpx
+
         if not _ACCOUNT_SID.fullmatch(account.sid):
             raise NotDone("account_sid")
         url = f"{self._base_url}/2010-04-01/Accounts/{account.sid}/{path}"
@@ -119,7 +129,7 @@ def _call(call_sid: str) -> str:
     return f"Calls/{call_sid}.json"
 
 
-def _failure(answer: httpx.Response) -> NotDone | Ambiguous:
+def _failure(answer: "httpx.Response") -> NotDone | Ambiguous:
     """4xx means read and refused. 408 and 409 do not say that nothing happened, and neither does a 5xx or a redirect."""
     status = answer.status_code
     reason = f"http_{status}"
@@ -129,7 +139,7 @@ def _failure(answer: httpx.Response) -> NotDone | Ambiguous:
     return (NotDone if surely else Ambiguous)(reason, status)
 
 
-def _read(answer: httpx.Response) -> dict[str, Any]:
+def _read(answer: "httpx.Response") -> dict[str, Any]:
     try:
         body = answer.json()
     except ValueError:

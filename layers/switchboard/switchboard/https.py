@@ -1,0 +1,297 @@
+"""One HTTP/1.1 request, and an answer read whole: what Vapi and Twilio are asked with, and AWS below its signatures.
+
+Not httpx, which is more than a bare handler's whole start again, nor `http.client`, whose reader of headers is that of
+e-mails: it is a third of a bare start, and two thirds of what a request to AWS costs. There is no redirect, no proxy, no
+retry and no compression here, and nothing is written to a log: URLs and headers hold accounts and keys.
+
+https://www.rfc-editor.org/rfc/rfc9112
+"""
+
+import re
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple, NoReturn
+from urllib.parse import urlsplit
+
+from switchboard import trust
+
+CONNECT_TIMEOUT = 1.0  # seconds
+MAX_HEAD, MAX_BODY = 64 * 1024, 16 * 1024 * 1024  # bytes; DynamoDB's largest answer is 16 MB
+CHUNK = 64 * 1024
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+_STATUS = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
+_SIZE = re.compile(r"[0-9]{1,10}")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
+
+
+class Request(NamedTuple):
+    """What is asked. `timeout` is seconds for each wait: to connect, but at most a second, to send, and for the answer."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None
+    timeout: float
+
+
+class Answer(NamedTuple):
+    """What came back; header names in lower case."""
+
+    status: int
+    content: bytes
+    headers: Mapping[str, str] = NO_HEADERS
+
+    @property
+    def good(self) -> bool:
+        """Whether it is a 2xx."""
+        return 200 <= self.status < 300
+
+
+class Unreached(Exception):
+    """Nothing was sent, so surely nothing has happened."""
+
+
+class Lost(Exception):
+    """It was sent, or some of it, and no whole answer came. The text is a constant code that says why."""
+
+
+Send = Callable[[Request], Answer]
+Addresses = Callable[[str, int], Iterable[str]]
+
+
+def itself(host: str, _port: int) -> Iterable[str]:
+    """A host by its name: whoever it leads to is connected to."""
+    return (host,)
+
+
+class Sender:
+    """Sends requests. A connection is used again within `keep` seconds, unless the other end has closed it meanwhile.
+
+    `addresses` looks a host up, once; what it raises is raised. TLS verifies the name, whatever the address.
+    """
+
+    def __init__(
+        self,
+        *,
+        keep: float = 0.0,
+        addresses: Addresses = itself,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.keep = keep
+        self._addresses = addresses
+        self._clock = clock
+        # Taken out while in use: what was left in the middle of an answer never comes back.
+        self._idle: dict[str, tuple[float, socket.socket]] = {}
+
+    def __call__(self, request: Request) -> Answer:
+        """Send one; `Unreached` or `Lost` where there is no answer."""
+        message = written(request)
+        place = "/".join(request.url.split("/", 3)[:3])
+        timeout = min(CONNECT_TIMEOUT, request.timeout)
+        connection = self._kept(place) or opened(request.url, timeout, self._addresses)
+        answer, reusable = exchange(connection, message, request.timeout)
+        if reusable and self.keep:
+            self._idle[place] = (self._clock(), connection)
+        else:
+            connection.close()
+        return answer
+
+    def close(self) -> None:
+        """Close what is kept."""
+        while self._idle:
+            self._idle.popitem()[1][1].close()
+
+    def _kept(self, place: str) -> socket.socket | None:
+        since, connection = self._idle.pop(place, (0.0, None))
+        if connection is None:
+            return None
+        # Whoever closes a connection says so, and there is nothing else that could be read on an idle one.
+        if self._clock() - since < self.keep and not select.select([connection], [], [], 0)[0]:
+            return connection
+        connection.close()
+        return None
+
+
+def opened(url: str, timeout: float, addresses: Addresses = itself) -> socket.socket:
+    """A connection to the first address of the host of `url` that answers; `Unreached` if none does."""
+    parts = urlsplit(url)
+    host, secure = parts.hostname or "", parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
+    failure: Exception | None = None
+    for address in addresses(host, port):
+        try:
+            return _connected(host, address, port, timeout, secure=secure)
+        except (OSError, UnicodeError) as error:
+            failure = error
+    raise Unreached from failure
+
+
+def _connected(host: str, address: str, port: int, timeout: float, *, secure: bool) -> socket.socket:
+    plain = socket.create_connection((address, port), timeout)
+    try:
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return trust.context().wrap_socket(plain, server_hostname=host) if secure else plain
+    except BaseException:
+        plain.close()
+        raise
+
+
+def written(request: Request) -> bytes:
+    """A request as it is sent; `Unreached` for one that would be another request than it says."""
+    _, _, host, *path = request.url.split("/", 3)
+    target = "/" + "".join(path)
+    fields = {"host": host, **request.headers}
+    if request.body is not None:
+        fields["content-length"] = str(len(request.body))
+    if " " in target or not all(text.isascii() and text.isprintable() for text in (target, *fields.values())):
+        raise Unreached
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"{request.method} {target} HTTP/1.1\r\n{lines}\r\n".encode("ascii") + (request.body or b"")
+
+
+def exchange(connection: socket.socket, message: bytes, timeout: float) -> tuple[Answer, bool]:
+    """Send over a connection and read the whole answer, and whether another request may follow; closes it if it fails."""
+    done = False
+    try:
+        connection.settimeout(timeout)
+        connection.sendall(message)
+        made = _Reader(connection).answer()
+        done = True
+    except TimeoutError as error:
+        raise Lost("ReadTimeout") from error
+    except OSError as error:
+        raise Lost("SSLError" if isinstance(error, ssl.SSLError) else type(error).__name__) from error
+    finally:
+        # Also where a timer of ours has cut it off.
+        if not done:
+            connection.close()
+    return made
+
+
+class _Reader:
+    """Reads one answer."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._data = b""  # what has come and was not read yet
+
+    def answer(self) -> tuple[Answer, bool]:
+        """The answer, and whether the connection stands at the end of it."""
+        old, status, headers = self._head()
+        while status < 200:  # not the answer yet
+            old, status, headers = self._head()
+        said = headers.get("connection", "").lower()
+        kept = "keep-alive" in said if old else "close" not in said
+        content, framed = self._body(status, headers)
+        return Answer(status, content, headers), kept and framed and not self._data
+
+    def _head(self) -> tuple[bool, int, dict[str, str]]:
+        while (end := self._data.find(b"\r\n\r\n")) < 0:
+            if len(self._data) > MAX_HEAD:
+                _refuse("HeadTooLarge")
+            self._more()
+        first, *lines = self._data[:end].decode("latin-1").split("\r\n")
+        self._data = self._data[end + 4 :]
+        found = _STATUS.fullmatch(first)
+        if not found:
+            _refuse("BadStatusLine")
+        return found[1] == "0", int(found[2]), _fields(lines)
+
+    def _body(self, status: int, headers: Mapping[str, str]) -> tuple[bytes, bool]:
+        """The content, and whether its end was told otherwise than by closing the connection."""
+        if status in (204, 304):
+            return b"", True
+        coding = headers.get("transfer-encoding")
+        if coding is not None:
+            if coding.lower() != "chunked":
+                _refuse("TransferEncoding")
+            return self._chunks(), True
+        size = headers.get("content-length")
+        if size is not None:
+            if not _SIZE.fullmatch(size):
+                _refuse("ContentLength")
+            return self._exactly(int(size)), True
+        return self._rest(), False
+
+    def _chunks(self) -> bytes:
+        parts: list[bytes] = []
+        total = 0
+        while size := self._chunk_size():
+            total += size
+            if total > MAX_BODY:
+                _refuse("BodyTooLarge")
+            parts.append(self._exactly(size))
+            if self._exactly(2) != b"\r\n":
+                _refuse("Chunk")
+        while self._line():  # trailers say nothing that is needed
+            continue
+        return b"".join(parts)
+
+    def _chunk_size(self) -> int:
+        found = _CHUNK_SIZE.fullmatch(self._line())
+        if not found:
+            _refuse("Chunk")
+        return int(found[1], 16)
+
+    def _line(self) -> bytes:
+        while (end := self._data.find(b"\r\n")) < 0:
+            if len(self._data) > MAX_HEAD:
+                _refuse("Chunk")
+            self._more()
+        line, self._data = self._data[:end], self._data[end + 2 :]
+        return line
+
+    def _exactly(self, size: int) -> bytes:
+        if size > MAX_BODY:
+            _refuse("BodyTooLarge")
+        if len(self._data) < size:
+            parts, missing = [self._data], size - len(self._data)
+            while missing > 0:
+                parts.append(self._received())
+                missing -= len(parts[-1])
+            self._data = b"".join(parts)
+        found, self._data = self._data[:size], self._data[size:]
+        return found
+
+    def _rest(self) -> bytes:
+        parts, total = [self._data], len(self._data)
+        while more := self._connection.recv(CHUNK):
+            parts.append(more)
+            total += len(more)
+            if total > MAX_BODY:
+                _refuse("BodyTooLarge")
+        self._data = b""
+        return b"".join(parts)
+
+    def _more(self) -> None:
+        self._data += self._received()
+
+    def _received(self) -> bytes:
+        more = self._connection.recv(CHUNK)
+        if not more:
+            _refuse("IncompleteRead")
+        return more
+
+
+def _fields(lines: Iterable[str]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        # A name with a space at either end is a folded line, or one that others would take for another name.
+        if not (colon and name and name.isascii() and name.isprintable() and " " not in name):
+            _refuse("BadHeader")
+        name, value = name.lower(), value.strip(" \t")
+        # Twice the same length is one; two lengths are no length, and are refused as such.
+        if name in headers and not (name == "content-length" and headers[name] == value):
+            value = f"{headers[name]}, {value}"
+        headers[name] = value
+    return headers
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise Lost(reason)
