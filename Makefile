@@ -57,6 +57,7 @@ bench: build ## measure what it costs; docs/performance.md is written anew
 
 .PHONY: lint
 lint: checks ## check style, types and the template
+	python -m devkit.catalogue --check
 	ruff check
 	ruff format --check
 	mypy
@@ -65,6 +66,7 @@ lint: checks ## check style, types and the template
 
 .PHONY: build
 build: setup
+	@python -m devkit.catalogue
 	@printf 'sam build ...\n'
 	@sam build --cached --parallel --parameter-overrides Architecture=$(ARCHITECTURE) >.local/logs/build.log 2>&1 || \
 		{ printf 'sam build failed: %s (log: .local/logs/build.log)\n' \

@@ -37,7 +37,7 @@ def _steps(want: Wanted, there: There) -> Iterator[Change]:
     assistant_id = yield from _assistant(want, there, config, credential_id, tool_ids, assistant)
     yield from _know(known, there, assistant_id=assistant_id)
     for tool in own:
-        if tool["id"] not in tool_ids and wanted.url_of(tool) == want.webhook_url:
+        if tool["id"] not in tool_ids and wanted.asks_us(tool, want.webhook_url):
             yield Change("delete", "tool", f"tool {tool_name(tool)}", id=tool["id"])
     phone_id = yield from _phones(want, there, credential_id)
     yield from _know(known, there, phone_number_id=phone_id)

@@ -14,6 +14,7 @@ from pathlib import Path
 from devkit import (
     account,
     canary,
+    catalogue,
     cloudformation,
     connect,
     deployed,
@@ -110,6 +111,7 @@ def aim(stack: str, region: str) -> Target:
 
 
 def _build(steps: Steps) -> None:
+    catalogue.write()
     log = LOGS / "deploy-build.log"
     if account.sam(["build", "--cached", "--parallel"], log):
         raise UserError(f"sam build: {reason(log)} (log: {log})")

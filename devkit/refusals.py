@@ -107,6 +107,7 @@ PHONE_REASONS = REASONS | {
 # The log group's suffix -> the door behind it.
 DOORS = {
     "vapi-webhook": "POST /webhook/vapi",
+    "vapi-tools": "POST /webhook/vapi/tools",
     "twilio-voice": "POST /voice/inbound",
     "twilio-callbacks": "POST /voice/status",
 }

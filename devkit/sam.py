@@ -10,7 +10,7 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from devkit import bootstrap, development, facts, processes
+from devkit import bootstrap, catalogue, development, facts, processes
 from devkit.errors import UserError
 
 TEMPLATE = Path(".aws-sam/build/template.yaml")
@@ -45,6 +45,7 @@ def environment(root: Path, endpoint: str) -> dict[str, str]:
 
 def start_build(root: Path, endpoint: str, log: Path) -> subprocess.Popen[bytes]:
     """Start `sam build` of the template for this machine."""
+    catalogue.write()
     options = ["--cached", "--parallel", "--parameter-overrides", f"Architecture={architecture()}"]
     log.unlink(missing_ok=True)
     return _run(root, ["build", *options], endpoint, log)

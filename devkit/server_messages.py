@@ -8,6 +8,7 @@ what is spoken); of every other message only the status counts.
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 # Sent to a server when an assistant's `serverMessages` is omitted. Note that `transcript` is not among them.
 DEFAULT_MESSAGES = (
@@ -115,6 +116,12 @@ def definition(call: Mapping[str, Any], name: str) -> dict[str, Any]:
     tools = ((call.get("assistant") or {}).get("model") or {}).get("tools") or []
     matching = [tool for tool in tools if (tool.get("function") or {}).get("name") == name]
     return dict(matching[0]) if matching else {"type": "function", "function": {"name": name}}
+
+
+def path(body: Mapping[str, Any], usual: str) -> str:
+    """Where a message goes: calls of tools to the server of the first of them, if it has one of its own, else `usual`."""
+    tools = body["message"].get("toolWithToolCallList") or [{}]
+    return urlsplit(str((tools[0].get("server") or {}).get("url", ""))).path or usual
 
 
 def wanted(call: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -97,7 +97,7 @@ def own_tools(there: There, webhook_url: str, assistant: Object | None) -> list[
     found = [
         one
         for one in there.tools
-        if one.get("type") == "function" and (wanted.url_of(one) == webhook_url or one["id"] in referenced)
+        if one.get("type") == "function" and (wanted.asks_us(one, webhook_url) or one["id"] in referenced)
     ]
     return sorted(found, key=lambda one: (one["id"] not in referenced, str(one.get("createdAt"))))
 

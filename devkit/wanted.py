@@ -139,7 +139,7 @@ def configuration(wanted: Wanted, credential_id: str) -> dict[str, Any]:
 
 def tools(wanted: Wanted, config: Mapping[str, Any], credential_id: str) -> list[dict[str, Any]]:
     """The function tools that this stack answers, as tools of their own (`CreateFunctionToolDTO`)."""
-    server = wanted.server(credential_id)
+    server = dict(wanted.backend(credential_id).tool_server)
     return [{**tool, "server": server} for tool in _inline(config) if is_ours(tool, wanted.webhook_url)]
 
 
@@ -157,7 +157,12 @@ def _inline(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def is_ours(tool: Mapping[str, Any], webhook_url: str) -> bool:
     """Whether calls of an inline tool come to this stack: by its own server, or by the assistant's."""
-    return tool.get("type") == "function" and url_of(tool) in ("", webhook_url)
+    return tool.get("type") == "function" and (not url_of(tool) or asks_us(tool, webhook_url))
+
+
+def asks_us(tool: Mapping[str, Any], webhook_url: str) -> bool:
+    """Whether a tool has a server of its own, and that is this stack."""
+    return url_of(tool) in (webhook_url, desk.tools_url(webhook_url))
 
 
 def url_of(object: Mapping[str, Any]) -> str:

@@ -84,11 +84,11 @@ class Backend:
         """Close the connections."""
         self._http.close()
 
-    def send(self, body: bytes, headers: Mapping[str, str], seconds: float) -> Sent:
+    def send(self, body: bytes, headers: Mapping[str, str], seconds: float, path: str = VAPI_PATH) -> Sent:
         """Post a webhook with headers made before, so that a second delivery is the same request again."""
         at = self._clock()
         try:
-            answer = self._http.post(VAPI_PATH, content=body, headers=dict(headers), timeout=seconds)
+            answer = self._http.post(path, content=body, headers=dict(headers), timeout=seconds)
         except httpx.HTTPError as error:
             return Sent(at, 0, str(error).encode(), self._clock() - at)
         return Sent(at, answer.status_code, answer.content, self._clock() - at)
@@ -169,7 +169,7 @@ class Wire:
         self._clock, self._sleep = clock, sleep
         self._line = ThreadPoolExecutor(REORDERED if network.reorder else 1, "wire")
         self._twins = ThreadPoolExecutor(2, "twin")
-        self._taken: list[tuple[dict[str, Any], bytes, dict[str, str], Sent]] = []
+        self._taken: list[tuple[dict[str, Any], bytes, dict[str, str], str, Sent]] = []
         self._taking = threading.Lock()
         self.replays: list[Replay] = []
 
@@ -187,35 +187,36 @@ class Wire:
         if self._network.replay:
             taken, self._taken = self._taken, []
             self.replays = [
-                Replay(message, first, self._backend.send(body, headers, SERVER_SECONDS))
-                for message, body, headers, first in taken
+                Replay(message, first, self._backend.send(body, headers, SERVER_SECONDS, path))
+                for message, body, headers, path, first in taken
             ]
 
     def _carry(self, message: dict[str, Any], seconds: float, twice: bool, arrives: float) -> Exchange:
         self._sleep(max(0.0, arrives - self._clock()))
         body = server_messages.encode(message)
         headers = self._backend.sign(body, ahead=self._network.skew)
+        path = server_messages.path(message, VAPI_PATH)
         copies = self._network.copies(message, twice)
         if message["message"]["type"] == "tool-calls":
             # The duplicates that hurt come at the same time: two workers hold the same order.
-            pending = [self._twins.submit(self._deliver, body, headers, seconds) for _ in range(copies)]
+            pending = [self._twins.submit(self._deliver, body, headers, seconds, path) for _ in range(copies)]
             delivered = [one.result() for one in pending]
         else:
-            delivered = [self._deliver(body, headers, seconds) for _ in range(copies)]
+            delivered = [self._deliver(body, headers, seconds, path) for _ in range(copies)]
         with self._taking:
-            self._taken.append((message, body, headers, delivered[0][0]))
+            self._taken.append((message, body, headers, path, delivered[0][0]))
         return Exchange(message, [sent for sent, _ in delivered], sum(lost for _, lost in delivered))
 
-    def _deliver(self, body: bytes, headers: Mapping[str, str], seconds: float) -> tuple[Sent, int]:
+    def _deliver(self, body: bytes, headers: Mapping[str, str], seconds: float, path: str) -> tuple[Sent, int]:
         """Send until an answer comes back, the last time for sure; the answer, and how often something was lost."""
         for lost, pause in enumerate(RETRY_PAUSES):
             match self._network.loss():
                 case "":
-                    return self._backend.send(body, headers, seconds), lost
+                    return self._backend.send(body, headers, seconds, path), lost
                 case "answer":
-                    self._backend.send(body, headers, seconds)
+                    self._backend.send(body, headers, seconds, path)
             self._sleep(pause)
-        return self._backend.send(body, headers, seconds), len(RETRY_PAUSES)
+        return self._backend.send(body, headers, seconds, path), len(RETRY_PAUSES)
 
 
 class Doors:

@@ -63,6 +63,7 @@ benches = {
     for url, bench in ((settings.live_queue, live), (settings.after_call_queue, after_call))
 }
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+agent.tools.load()
 store.warm()
 
 

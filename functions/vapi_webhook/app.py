@@ -1,4 +1,4 @@
-"""POST /webhook/vapi: verify, read, answer."""
+"""POST /webhook/vapi, and /webhook/vapi/tools: verify, read, answer. Two functions of the template share this code."""
 
 import os
 from typing import Any
@@ -24,6 +24,8 @@ desk = Desk(
     after_call_queue=Queue(settings.after_call_queue, sqs),
     agent=agent,
 )
+if settings.preload_tools:
+    agent.tools.load()
 desk.secrets.warm()
 desk.store.warm()
 

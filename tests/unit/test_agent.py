@@ -45,7 +45,10 @@ def configured(caller: Caller = CALLER) -> dict[str, Any]:
 
 
 def test_the_agent_is_its_tools_and_its_two_decisions() -> None:
-    assert agent == Agent(tools, assistant, destination, people=decisions.PEOPLE, configuration=decisions.front_desk)
+    shelf = decisions.tools
+
+    assert agent == Agent(shelf, assistant, destination, people=decisions.PEOPLE, configuration=decisions.front_desk)
+    assert shelf.toolbox is tools
 
 
 def test_a_stored_assistant_is_named_where_there_is_one() -> None:
@@ -84,7 +87,7 @@ def test_the_assistant_is_one_that_vapi_takes_and_this_stack_can_work_with() -> 
 def test_the_assistant_can_do_what_the_tools_can() -> None:
     model = configured()["model"]
 
-    assert model["tools"] == [tool.definition() for tool in tools]
+    assert model["tools"] == tools.definitions(STACK.tool_server)
     assert model["messages"] == [{"role": "system", "content": decisions.PROMPT}]
 
 
@@ -149,12 +152,12 @@ def test_every_tool_runs_where_and_acts_as_it_should() -> None:
 
 
 def test_the_model_is_told_which_arguments_there_are() -> None:
-    assert tool("find_appointment").schema["properties"] == {}
-    change = tool("change_appointment").schema
+    assert tool("find_appointment").arguments.schema["properties"] == {}
+    change = tool("change_appointment").arguments.schema
     assert change["required"] == ["appointment", "start"]
     assert change["properties"]["appointment"]["pattern"] == r"^apt_\d+$"
     assert change["properties"]["start"]["format"] == "date-time"
-    assert tool("send_confirmation").schema["required"] == ["appointment"]
+    assert tool("send_confirmation").arguments.schema["required"] == ["appointment"]
 
 
 @pytest.mark.parametrize(

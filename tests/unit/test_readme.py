@@ -130,7 +130,7 @@ def test_the_tool_of_the_readme_works() -> None:
     assert isinstance(tools, Toolbox)
     tool = tools.get("opening_hours")
     assert tool
-    assert tool.schema["properties"]["day"]["description"] == "The weekday that the caller asks about."
+    assert tool.arguments.schema["properties"]["day"]["description"] == "The weekday that the caller asks about."
     assert [scope["opening_hours"](day) for day in ("Sunday", "Monday")] == ["Closed.", "Nine to five."]
 
 

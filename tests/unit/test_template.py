@@ -34,6 +34,7 @@ LANES = {
 }
 ROUTES = {
     "POST /webhook/vapi": "VapiWebhookFunction",
+    "POST /webhook/vapi/tools": "VapiToolsFunction",
     **{f"POST /voice/{name}": "TwilioVoiceFunction" for name in ("inbound", "dequeued", "back")},
     **{
         f"POST /voice/{name}": "TwilioCallbacksFunction"
@@ -255,8 +256,10 @@ def test_every_variable_that_is_read_is_declared() -> None:
         )
     )
 
-    # AWS's own name for an endpoint is what an emulator tells its functions, and nobody else.
-    assert asked - {"AWS_ENDPOINT_URL"} <= set(declared)
+    # AWS's own name for an endpoint is what an emulator tells its functions, and nobody else; and one of two functions with
+    # the same code says in its own block which it is.
+    assert asked - {"AWS_ENDPOINT_URL", "PRELOAD_TOOLS"} <= set(declared)
+    assert {name for name, function in FUNCTIONS.items() if "PRELOAD_TOOLS" in str(function)} == {"VapiToolsFunction"}
     # The emulator's address above all: `sam local` overrides a declared variable only.
     assert "AWS_API_URL" in asked
 
@@ -463,6 +466,7 @@ def test_every_route_is_throttled_and_a_call_never_meets_it() -> None:
     assert throttles["POST /voice/inbound"]["ThrottlingRateLimit"] >= calls_per_second
     assert throttles["POST /voice/status"]["ThrottlingRateLimit"] >= calls_per_second
     assert throttles["POST /webhook/vapi"]["ThrottlingRateLimit"] >= 5 * calls_per_second
+    assert throttles["POST /webhook/vapi/tools"]["ThrottlingRateLimit"] >= 2 * calls_per_second
 
 
 def test_the_access_log_names_no_caller() -> None:
@@ -800,6 +804,7 @@ def test_every_suppressed_check_has_a_reason_and_there_are_eight_at_most() -> No
     ("folder", "role"),
     [
         ("vapi_webhook", "VapiWebhookRole"),
+        ("vapi_webhook", "VapiToolsRole"),
         ("twilio_voice", "TwilioVoiceRole"),
         ("twilio_callbacks", "TwilioCallbacksRole"),
         ("outbound", "OutboundRole"),

@@ -175,7 +175,7 @@ def test_nested_models_are_written_out_where_they_are_used() -> None:
         "additionalProperties": False,
     }
 
-    schema = made(visit).schema
+    schema = made(visit).arguments.schema
 
     assert schema["properties"] == {
         "guest": {**guest, "description": "Who comes."},
@@ -256,7 +256,7 @@ def test_a_schema_holds_nothing_that_vapi_has_no_word_for() -> None:
 
     tool = made(pay)
 
-    assert tool.schema["properties"] == {
+    assert tool.arguments.schema["properties"] == {
         "how": {
             "description": "How.",
             "anyOf": [
@@ -295,7 +295,7 @@ def test_parameters_may_be_called_anything() -> None:
     tool = made(odd)
     arguments = {"title": "t", "copy": 1, "schema": 2, "model_config": 3, "self": 4}
 
-    assert sorted(tool.schema["properties"]) == sorted(arguments)
+    assert sorted(tool.arguments.schema["properties"]) == sorted(arguments)
     assert tool.run(call(), tool.parse(arguments)) == "t1234"
 
 
@@ -310,7 +310,7 @@ def test_the_call_may_stand_anywhere_under_any_name_or_nowhere() -> None:
 
     for function in (last, named):
         tool = made(function)
-        assert list(tool.schema["properties"]) == ["day"]
+        assert list(tool.arguments.schema["properties"]) == ["day"]
         assert tool.run(call(), tool.parse({"day": "Monday"})) == "Monday c-1"
     assert made(hello).run(call(), {}) == "Hello."
 
@@ -544,7 +544,7 @@ def test_the_same_model_twice_does_not_contain_itself() -> None:
     def move(old: Annotated[Address, "Old."], new: Annotated[Address, "New."]) -> None:
         """Move."""
 
-    assert "$ref" not in str(made(move).schema)
+    assert "$ref" not in str(made(move).arguments.schema)
 
 
 def test_a_tool_that_was_refused_is_not_in_the_box() -> None:

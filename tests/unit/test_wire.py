@@ -9,7 +9,7 @@ import pytest
 
 from devkit import simulate
 from devkit.player import exchange_moments, replay_moments
-from devkit.wire import LOST_SHARE, RETRY_PAUSES, Backend, Exchange, Network, Replay, Sent, Wire
+from devkit.wire import LOST_SHARE, RETRY_PAUSES, VAPI_PATH, Backend, Exchange, Network, Replay, Sent, Wire
 from tests.conftest import Clock
 
 
@@ -21,16 +21,18 @@ class BackendStub(Backend):
         self.signed = 0
         self.ahead = 0.0
         self.taken: list[tuple[bytes, Mapping[str, str]]] = []
+        self.paths: list[str] = []
 
     def sign(self, _body: bytes, _secret: str | None = None, *, ahead: float = 0) -> dict[str, str]:
         self.signed += 1
         self.ahead = ahead
         return {"signature": str(self.signed)}
 
-    def send(self, body: bytes, headers: Mapping[str, str], _seconds: float) -> Sent:
+    def send(self, body: bytes, headers: Mapping[str, str], _seconds: float, path: str = VAPI_PATH) -> Sent:
         if self.meeting:
             self.meeting.wait(5)
         self.taken.append((body, headers))
+        self.paths.append(path)
         return Sent(0, 200, b"{}", 0)
 
 
@@ -255,3 +257,20 @@ def test_the_timeline_shows_what_was_lost_and_what_a_replay_changed() -> None:
     assert lost.what == "hang (lost and sent again, 2 x)"
     assert (changed.ok, changed.what) == (False, "hang replayed → 500, not as the first time")
     assert list(replay_moments(Replay(message("hang"), taken, taken))) == []
+
+
+def test_calls_of_tools_go_to_the_tools_own_server_and_all_else_to_the_usual_one() -> None:
+    own = {"server": {"url": "https://voice.example.com/webhook/vapi/tools"}}
+    lists = {
+        "toolWithToolCallList": [own],
+        "toolCallList": [{}],
+    }
+    backend = BackendStub()
+    wire = Wire(backend, Network(replay=True))
+    wire.post({"message": {"type": "tool-calls", **lists}})
+    wire.post({"message": {"type": "tool-calls", "toolWithToolCallList": [{}]}})
+    wire.post(message("hang"))
+    wire.close()
+
+    assert sorted(backend.paths) == sorted([f"{VAPI_PATH}/tools", VAPI_PATH, VAPI_PATH] * 2)
+    assert wire.replays[0].message["message"]["type"] == "tool-calls"

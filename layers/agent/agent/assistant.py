@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from agent.calendar import open_at
-from agent.tools import tools
 from switchboard.desk import Backend, Caller
 from switchboard.messages import Assistant, Decision, Message, Refusal
+from switchboard.shelf import Shelf
 
 if TYPE_CHECKING:  # for mypy only: while a function starts, somebody may be waiting for every import
     from switchboard.assistants import Configuration, SilenceHook, StructuredOutput
 
+tools = Shelf("agent.tools")  # what it can do: named here, and loaded where a tool runs
 RECEPTION = "+15550100100"
 PEOPLE = {"reception": RECEPTION}  # the only ones that callers may be put through to
 BLOCKED: frozenset[str] = frozenset()  # numbers of callers that we do not talk to
@@ -96,7 +97,7 @@ def front_desk(backend: Backend, returned: Mapping[str, str] = NEW) -> "Configur
                 *([{"role": "system", "content": BACK.format(**returned)}] if returned else ()),
             ],
             # From tools.py, so that what the model is told is what the code takes.
-            "tools": [tool.definition() for tool in tools],
+            "tools": tools.definitions(backend.tool_server),
         },
         # One of Vapi's own voices: no account at another provider, and one network hop less.
         "voice": {"provider": "vapi", "voiceId": "Elliot"},

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from switchboard import connection
 from switchboard.connection import Connection
@@ -12,7 +12,11 @@ from switchboard.queue import Queue
 from switchboard.secrets import PUBLIC_BASE_URL, Secrets
 from switchboard.settings import Settings
 from switchboard.store import Store
-from switchboard.tools import Toolbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from switchboard.tools import Tool
 
 # What this backend acts on. Each type is a request that is paid for, for each time it happens in each call.
 SERVER_MESSAGES = (
@@ -36,6 +40,8 @@ class Backend(NamedTuple):
 
     server: Mapping[str, Any] = MappingProxyType({})
     """Vapi's `server` block: `url`, `timeoutSeconds`, `backoffPlan`, and `credentialId` where it is known."""
+    tool_server: Mapping[str, Any] = MappingProxyType({})
+    """The same for calls of tools: a function of their own has them loaded before the first one comes."""
     server_messages: tuple[str, ...] = ()
     """Exactly the message types that this stack needs; final transcripts only where they are stored."""
     control_authentication: bool = False
@@ -58,10 +64,22 @@ class Caller(NamedTuple):
     """After a transfer that nobody took: its `outcome`, the person (`to`) and the `summary` that they would have heard."""
 
 
+class Tools(Protocol):
+    """An agent's tools: a `Toolbox`, or a `Shelf` that loads one when it must."""
+
+    @property
+    def after_call(self) -> bool: ...
+    def load(self) -> None: ...
+    def get(self, name: str, /) -> "Tool | None": ...
+    def definitions(self, server: Mapping[str, Any] | None = None, /) -> list[dict[str, Any]]: ...
+    def __iter__(self) -> "Iterator[Tool]": ...
+    def __len__(self) -> int: ...
+
+
 class Agent(NamedTuple):
     """What the agent's owner writes (`layers/agent`)."""
 
-    tools: Toolbox
+    tools: Tools
     assistant: Callable[[Caller], Decision]
     """Decides who answers this caller. At most 3 seconds; look-ups only."""
     destination: Callable[[Message], Mapping[str, Any] | None]
@@ -98,10 +116,27 @@ def backend(settings: Settings, secrets: Secrets) -> Backend:
     return described._replace(assistant_id=settings.assistant_id)
 
 
+def tools_url(webhook_url: str) -> str:
+    """Where calls of tools go, beside all other messages."""
+    return f"{webhook_url}/tools"
+
+
 def describe(base_url: str, known: Connection, *, store_transcripts: bool, control_authentication: bool) -> Backend:
     """The same from values, for whoever is not inside the stack. `base_url` is the origin that Vapi is given."""
+    url = f"{base_url.rstrip('/')}/webhook/vapi"
+    stored = (FINAL_TRANSCRIPTS,) if store_transcripts else ()
+    return Backend(
+        _server(url, known),
+        _server(tools_url(url), known),
+        SERVER_MESSAGES + stored,
+        control_authentication,
+        fallback_id=known.assistant_id,
+    )
+
+
+def _server(url: str, known: Connection) -> dict[str, Any]:
     server = {
-        "url": f"{base_url.rstrip('/')}/webhook/vapi",
+        "url": url,
         "timeoutSeconds": SERVER_SECONDS,
         "backoffPlan": {
             "type": "exponential",
@@ -110,7 +145,4 @@ def describe(base_url: str, known: Connection, *, store_transcripts: bool, contr
             "excludedStatusCodes": list(REFUSED),
         },
     }
-    if known.credential_id:
-        server["credentialId"] = known.credential_id
-    stored = (FINAL_TRANSCRIPTS,) if store_transcripts else ()
-    return Backend(server, SERVER_MESSAGES + stored, control_authentication, fallback_id=known.assistant_id)
+    return server | ({"credentialId": known.credential_id} if known.credential_id else {})

@@ -6,7 +6,7 @@ queue, and what it finds there is told to the model in silence, once the call ca
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from switchboard import messages, toolcalls
 from switchboard.budget import Overrun, limit
@@ -18,7 +18,9 @@ from switchboard.settings import Settings
 from switchboard.store import Key, Store
 from switchboard.telemetry import warn
 from switchboard.toolcalls import Row, State
-from switchboard.tools import Tool, Toolbox
+
+if TYPE_CHECKING:
+    from switchboard.tools import Tool
 
 NAME = "assistant-request"  # what stands in a look-up's row where other rows name their tool
 SECONDS = 6.0  # of one attempt on the queue
@@ -101,8 +103,10 @@ def continue_later(waiting: Waiting, call_id: str, caller: Caller) -> None:
         warn("look-up not continued", call_id=call_id, code=type(error).__name__)
 
 
-def tool(agent: Agent, backend: Callable[[], Backend]) -> Tool:
+def tool(agent: Agent, backend: Callable[[], Backend]) -> "Tool":
     """The look-up as the live worker runs it: it stays out of the agent's toolbox, so that no model can call it."""
+    from switchboard.tools import Toolbox  # only a worker comes here
+
     box = Toolbox()
 
     def assistant_request(

@@ -58,6 +58,8 @@ class Settings(NamedTuple):
     quiet_hours: str
     twilio_api_key: str
     web_calls: bool
+    preload_tools: bool
+    """Whether this function is there to run tools: only its own block in the template says so."""
 
     @property
     def longest_leg(self) -> int:
@@ -113,6 +115,7 @@ class Settings(NamedTuple):
             quiet_hours=env.get("QUIET_HOURS", ""),
             twilio_api_key=env.get("TWILIO_API_KEY_SID", ""),
             web_calls=_flag(env, "WEB_CALLS"),
+            preload_tools=env.get("PRELOAD_TOOLS") == "true",
         )
 
 

@@ -15,17 +15,14 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import is_dataclass
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
-from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict, get_type_hints, overload
-from uuid import UUID
-
-from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import to_jsonable_python
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from switchboard.errors import SwitchboardError
-from switchboard.messages import canonical, one_line
+from switchboard.messages import one_line
+
+if TYPE_CHECKING:  # pydantic is behind it, three times a bare handler's whole start: loaded with the first tool
+    from switchboard.schemas import Arguments
 
 Effect = Literal["read", "keyed", "once"]
 Lane = Literal["inline", "live", "after_call"]
@@ -38,7 +35,6 @@ DEDUPE_CALL = 13 * 3600.0  # seconds; no call at Vapi is longer than twelve hour
 OVERRUN = "This is taking a little longer. One moment, please."
 NO_TRANSFER = "This call cannot be put through to anybody. Say so, and offer to help another way."
 NOTHING = "Done; there is nothing to report."  # Vapi takes an empty result for none at all
-_DATA = (BaseModel, date, Decimal, UUID)  # a set has no order, and bytes no meaning
 _NOT_PLAIN = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)  # what Vapi accepts
 
@@ -113,8 +109,7 @@ class Tool(NamedTuple):
     name: str
     description: str
     function: Callable[..., object]
-    schema: Mapping[str, Any]
-    adapter: TypeAdapter[dict[str, Any]]
+    arguments: "Arguments"
     call_parameter: str
     lane: Lane
     effect: Effect
@@ -130,10 +125,7 @@ class Tool(NamedTuple):
 
     def parse(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Validate the model's arguments, before anything happens; `WrongArguments` names the first that is wrong."""
-        try:
-            return self.adapter.validate_json(canonical(arguments))
-        except ValidationError as error:
-            raise WrongArguments(_complaint(error)) from error
+        return self.arguments.parse(arguments)
 
     def run(self, call: Call, arguments: Mapping[str, Any]) -> str:
         """Run the function with parsed arguments and return what it says, on one line."""
@@ -148,8 +140,8 @@ class Tool(NamedTuple):
             "function": {
                 "name": self.name,
                 "description": self.description,
-                "strict": _strict(self.schema),
-                "parameters": self.schema,
+                "strict": self.arguments.strict,
+                "parameters": self.arguments.schema,
             },
         }
         if self.lane != "inline":
@@ -172,6 +164,9 @@ class Toolbox:
     def __len__(self) -> int:
         return len(self._tools)
 
+    def load(self) -> None:
+        """Nothing: they are here. A `Shelf` has something to load."""
+
     def get(self, name: str) -> Tool | None:
         """The tool of that name, or None: the model invents names."""
         return self._tools.get(name)
@@ -180,6 +175,10 @@ class Toolbox:
     def after_call(self) -> bool:
         """Whether any tool waits for the end of the call."""
         return any(tool.lane == "after_call" for tool in self)
+
+    def definitions(self, server: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Vapi's function tools, in order. `server` says where their calls go; default: the assistant's."""
+        return [tool.definition(server) for tool in self]
 
     @overload
     def tool[**P, R](self, function: Callable[P, R], /) -> Callable[P, R]: ...
@@ -286,14 +285,14 @@ def _make(
         raise TypeError(f"{name}: timeout is more than 0 and at most {MAX_TIMEOUT:g} seconds")
     if deadline < timeout:
         raise TypeError(f"{name}: the deadline cannot be sooner than the timeout")
-    hints, call_parameter = _parameters(function)
-    adapter, schema = _schema(name, hints)
+    from switchboard import schemas
+
+    hints, call_parameter = schemas.parameters(function, injected=Call)
     return Tool(
         name=name,
         description=description,
         function=function,
-        schema=schema,
-        adapter=adapter,
+        arguments=schemas.arguments(name, hints),
         call_parameter=call_parameter,
         lane=lane,
         effect=effect,
@@ -301,131 +300,6 @@ def _make(
         timeout=timeout,
         deadline=deadline,
     )
-
-
-def _parameters(function: Callable[..., Any]) -> tuple[dict[str, Any], str]:
-    """The model's parameters with their types, and the name of the one that takes the `Call`."""
-    try:
-        types = get_type_hints(function, include_extras=True)
-    except NameError as error:
-        raise TypeError(f"{function.__name__}: there is no type {error.name}") from error
-    hints: dict[str, Any] = {}
-    call_parameter = ""
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise TypeError(f"{function.__name__}: a tool has named parameters only, {name} is not one")
-        if name not in types:
-            raise TypeError(f"{function.__name__}: {name} has no type")
-        if types[name] is Call:
-            if call_parameter:
-                raise TypeError(f"{function.__name__}: there is one Call, and both {call_parameter} and {name} want it")
-            call_parameter = name
-            continue
-        described = _described(types[name])
-        if described is None:
-            raise TypeError(f'{function.__name__}: {name} has no words for the model: Annotated[type, "words"]')
-        hints[name] = described if parameter.default is parameter.empty else NotRequired[described]
-    return hints, call_parameter
-
-
-def _described(hint: Any) -> Any:
-    """The type with its words as pydantic's description, or None where it has none."""
-    metadata = getattr(hint, "__metadata__", ())
-    words = next((entry for entry in metadata if isinstance(entry, str)), "")
-    if words:
-        return Annotated[hint, Field(description=words)]
-    return hint if any(getattr(entry, "description", None) for entry in metadata) else None
-
-
-def _adapter(name: str, hints: Mapping[str, Any]) -> TypeAdapter[dict[str, Any]]:
-    # A typed dictionary, because defaults stay the function's own business and any parameter name is fine in it.
-    make: Any = TypedDict  # mypy knows typed dictionaries only as literals
-    shape = make(name, dict(hints))
-    shape.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
-    return TypeAdapter(shape)
-
-
-def _schema(name: str, hints: Mapping[str, Any]) -> tuple[TypeAdapter[dict[str, Any]], dict[str, Any]]:
-    """What checks the arguments, and what the model is told of them."""
-    try:
-        adapter = _adapter(name, hints)
-        raw = adapter.json_schema()
-    except PydanticUserError as error:
-        if len(hints) == 1:
-            [parameter] = hints
-            raise TypeError(f"{name}: no model can give a value of the type of {parameter}") from error
-        for parameter, hint in hints.items():
-            _schema(name, {parameter: hint})
-        raise
-    definitions = raw.pop("$defs", {})
-    inlined: dict[str, Any] = _inlined(name, raw, definitions, ())
-    return adapter, {"required": [], "properties": {}} | inlined
-
-
-def _inlined(name: str, value: Mapping[str, Any], definitions: Mapping[str, Any], seen: tuple[str, ...]) -> Any:
-    """A schema in the words of Vapi's: no `$ref`, `const`, `oneOf` and `discriminator`, and titles say nothing new.
-
-    Definitions are written out where they are used. An object takes what it names and nothing else.
-    """
-    if reference := value.get("$ref"):
-        target = reference.rpartition("/")[2]
-        if target in seen:
-            raise TypeError(f"{name}: a tool's arguments cannot contain themselves ({target})")
-        rest = {key: entry for key, entry in value.items() if key != "$ref"}
-        return _inlined(name, definitions[target] | rest, definitions, (*seen, target))
-
-    def inlined(entry: Any) -> Any:
-        return _inlined(name, entry, definitions, seen) if isinstance(entry, dict) else entry
-
-    made: dict[str, Any] = {"additionalProperties": False} if "properties" in value else {}
-    for key, entry in value.items():
-        match key:
-            case "title" | "discriminator":
-                continue
-            case "const":
-                made["enum"] = [entry]
-            case "properties":
-                made[key] = {parameter: _told(name, parameter, inlined(one)) for parameter, one in entry.items()}
-            case "anyOf" | "oneOf":
-                made["anyOf"] = [inlined(one) for one in entry]
-            case "allOf" | "prefixItems":
-                made[key] = [inlined(one) for one in entry]
-            case "patternProperties":
-                made[key] = {pattern: inlined(one) for pattern, one in entry.items()}
-            case "items":
-                made[key] = _told(name, "what a list holds", inlined(entry))
-            case "additionalProperties":
-                if entry is True and "properties" not in value:
-                    raise TypeError(
-                        f"{name}: what a dictionary holds may be anything, so no model can know what to give"
-                    )
-                made[key] = inlined(entry)
-            case _:
-                made[key] = entry
-    return made
-
-
-def _told(name: str, parameter: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a parameter, if it says what kind of value is wanted: Vapi's must."""
-    if not {"type", "anyOf", "enum"} & schema.keys():
-        raise TypeError(f"{name}: {parameter} may be anything, so no model can know what to give")
-    return schema
-
-
-def _strict(schema: Mapping[str, Any]) -> bool:
-    """Whether a provider can hold the model to the schema: every object wants exactly what it names."""
-    if schema.get("type") == "object":
-        named = schema.get("properties", {})
-        if schema.get("additionalProperties") is not False or set(schema.get("required", [])) != set(named):
-            return False
-    items = [schema["items"]] if "items" in schema else []
-    return all(_strict(part) for part in (*schema.get("properties", {}).values(), *schema.get("anyOf", []), *items))
-
-
-def _complaint(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the arguments"
-    return one_line(f"{where}: {first['msg']}", 300)
 
 
 def data_text(value: object) -> str:
@@ -436,6 +310,6 @@ def data_text(value: object) -> str:
 
 
 def _plain(value: object) -> Any:
-    if isinstance(value, _DATA) or is_dataclass(value):
-        return to_jsonable_python(value)
-    raise TypeError(f"a tool cannot return a {type(value).__name__}")
+    from switchboard import schemas
+
+    return schemas.plain(value)
