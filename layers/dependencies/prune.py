@@ -22,19 +22,43 @@ UTILITIES_KEPT = frozenset(
     }
 )
 
+# The models that batch loads, and what they are made of.
+PARSER_MODELS_KEPT = frozenset({"__init__.py", "cloudwatch.py", "dynamodb.py", "kafka.py", "kinesis.py", "sqs.py"})
+
 DROPPED = (
     "bin",
+    "annotated_types/test_cases.py",
     "aws_lambda_powertools/event_handler",  # a resolver of routes, which the gateway has resolved
+    "aws_lambda_powertools/metrics/provider/datadog",
+    # Events of services that send none here; batch loads the other half of them.
+    "aws_lambda_powertools/utilities/data_classes/*_authorizer_event.py",
+    "aws_lambda_powertools/utilities/data_classes/*_mq_event.py",
+    "aws_lambda_powertools/utilities/data_classes/cognito_user_pool_event.py",
+    "aws_lambda_powertools/utilities/data_classes/iot_registry_event.py",
+    "aws_lambda_powertools/utilities/data_classes/s3_object_event.py",
+    "aws_lambda_powertools/utilities/parser/envelopes",
     "boto3/data",  # the resource interface's models: the functions use clients
     "boto3/examples",
     "botocore/cacert.pem",  # botocore prefers certifi's, which is here
     "certifi/tests",
+    "dateutil/rrule.py",  # recurring dates of calendar files
+    "dateutil/tz/win.py",
     "dateutil/zoneinfo/*.tar.gz",  # read only where the system has no time zones
+    # What needs packages that are not here: HTTP/2 and SOCKS.
+    "httpcore/_*/http2.py",
+    "httpcore/_*/socks_proxy.py",
     "httpx/_main.py",  # a command, like the next one
     "idna/cli.py",
+    "idna/uts46data.py",  # names as people type them; httpx asks for none of this
     "pydantic/mypy.py",  # for a type checker
     "pydantic/v1",  # the whole former version
+    # S3 at full speed, by a library of its own or by several processes.
+    "s3transfer/crt.py",
+    "s3transfer/processpool.py",
     "urllib3/contrib/emscripten",  # for a browser
+    "urllib3/contrib/pyopenssl.py",
+    "urllib3/contrib/socks.py",
+    "urllib3/http2/connection.py",
     "**/__pycache__",
     # What the installer noted about itself: it names removed files and differs from machine to machine.
     ".lock",
@@ -66,6 +90,7 @@ def main(folder: Path, services: Path) -> None:
     keep_endpoints(models / "endpoints.json", kept)
     keep_only(folder / "twilio", TWILIO_KEPT)
     keep_only(folder / "aws_lambda_powertools" / "utilities", UTILITIES_KEPT)
+    keep_only(folder / "aws_lambda_powertools" / "utilities" / "parser" / "models", PARSER_MODELS_KEPT)
     for pattern in DROPPED:
         for found in list(folder.glob(pattern)):
             remove(found)

@@ -52,7 +52,7 @@ def test_a_stack_is_connected_from_nothing(world: World) -> None:
     assert {one["function"]["name"] for one in world.objects("tool")} == {tool.name for tool in agent.tools}
     assert assistant["model"]["tools"] == []
     for one in (assistant, number, *world.objects("tool")):
-        assert one["server"]["url"] == WEBHOOK
+        assert one["server"]["url"] == (f"{WEBHOOK}/tools" if "function" in one else WEBHOOK)
         assert one["server"]["credentialId"] == credential["id"]
         assert one["server"]["timeoutSeconds"] == 20
         assert one["server"]["backoffPlan"]["excludedStatusCodes"] == [400, 401, 403, 404, 413]

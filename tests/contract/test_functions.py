@@ -19,6 +19,7 @@ LAYERED = [name for name in FUNCTIONS if name not in BARE]
 # One good event for each function.
 EVENT = {
     "VapiWebhookFunction": "vapi_webhook/status_in_progress.json",
+    "VapiToolsFunction": "vapi_webhook/tool_call.json",
     "TwilioVoiceFunction": "twilio_voice/incoming_call.json",
     "TwilioCallbacksFunction": "twilio_callbacks/completed.json",
     "OutboundFunction": "outbound/call.json",

@@ -51,7 +51,7 @@ def put(folder: Path, **changes: object) -> None:
     """Write down that it has a tool called `written`, by which its words can be told from the code's."""
     made = {
         "digest": shelf.digest_of(str(folder)),
-        "after_call": True,
+        "after_call": {"written": 600},
         "definitions": [{"type": "function", "function": {"name": "written"}}],
     }
     (folder / shelf.CATALOGUE).write_text(json.dumps(made | changes))
@@ -70,7 +70,7 @@ def test_what_is_written_down_is_told_without_loading_anything(package: Path) ->
     shelved = Shelf(f"{PACKAGE}.tools")
 
     assert names(shelved) == ["written"]
-    assert shelved.after_call
+    assert shelved.after_call == {"written": 600}
     assert len(shelved) == 1
     assert not loaded()
 
@@ -100,7 +100,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "nothing written": lambda folder: (folder / shelf.CATALOGUE).unlink(),
     "no JSON": lambda folder: (folder / shelf.CATALOGUE).write_text("{"),
     "a list": lambda folder: (folder / shelf.CATALOGUE).write_text("[]"),
-    "no digest": lambda folder: (folder / shelf.CATALOGUE).write_text('{"after_call": true, "definitions": []}'),
+    "no digest": lambda folder: (folder / shelf.CATALOGUE).write_text('{"after_call": {}, "definitions": []}'),
     "of another digest": lambda folder: put(folder, digest="0" * 64),
 }
 

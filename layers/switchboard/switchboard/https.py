@@ -24,6 +24,8 @@ MAX_HEAD, MAX_BODY = 64 * 1024, 16 * 1024 * 1024  # bytes; DynamoDB's largest an
 CHUNK = 64 * 1024
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
+# A name with a space at either end would be a folded line, or one that others take for another name.
+_FIELD = re.compile(r"([!-9;-~]+):[ \t]*(.*)")
 _SIZE = re.compile(r"[0-9]{1,10}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
 
@@ -148,7 +150,8 @@ def written(request: Request) -> bytes:
     fields = {"host": host, **request.headers}
     if request.body is not None:
         fields["content-length"] = str(len(request.body))
-    if " " in target or not all(text.isascii() and text.isprintable() for text in (target, *fields.values())):
+    text = target + "".join(fields.values())
+    if " " in target or not (text.isascii() and text.isprintable()):
         raise Unreached
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     return f"{request.method} {target} HTTP/1.1\r\n{lines}\r\n".encode("ascii") + (request.body or b"")
@@ -281,11 +284,10 @@ class _Reader:
 def _fields(lines: Iterable[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for line in lines:
-        name, colon, value = line.partition(":")
-        # A name with a space at either end is a folded line, or one that others would take for another name.
-        if not (colon and name and name.isascii() and name.isprintable() and " " not in name):
+        found = _FIELD.fullmatch(line)
+        if not found:
             _refuse("BadHeader")
-        name, value = name.lower(), value.strip(" \t")
+        name, value = found[1].lower(), found[2].rstrip(" \t")
         # Twice the same length is one; two lengths are no length, and are refused as such.
         if name in headers and not (name == "content-length" and headers[name] == value):
             value = f"{headers[name]}, {value}"

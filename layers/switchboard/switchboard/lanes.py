@@ -315,7 +315,6 @@ def start_after_call(desk: Desk, message: Message) -> None:
 
 
 def _send_after_call(desk: Desk, row: Row) -> None:
-    tool = desk.agent.tools.get(row.tool)
-    seconds = tool.deadline if tool else DEADLINES["after_call"]
+    seconds = desk.agent.tools.after_call.get(row.tool, DEADLINES["after_call"])
     toolcalls.start_after_call(desk.store, row, desk.clock(), seconds)
     desk.after_call_queue.send(Ticket(row.call_id, row.key.sk))

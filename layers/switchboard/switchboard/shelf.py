@@ -24,7 +24,7 @@ class Catalogue(NamedTuple):
     """What can be known of tools without them. `digest` says of which code."""
 
     digest: str
-    after_call: bool
+    after_call: dict[str, float]
     definitions: list[dict[str, Any]]
 
 
@@ -53,8 +53,8 @@ class Shelf:
         return written if written and written.digest == digest else describe(self.toolbox, digest)
 
     @property
-    def after_call(self) -> bool:
-        """Whether any tool waits for the end of the call."""
+    def after_call(self) -> dict[str, float]:
+        """The tools that wait for the end of the call, each with the seconds that it then has."""
         return self.catalogue.after_call
 
     def definitions(self, server: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:

@@ -58,6 +58,7 @@ THROTTLED = frozenset(
 )
 TRANSIENT = frozenset({500, 502, 503, 504})
 SKEWED = frozenset({"InvalidSignatureException", "RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"})
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` makes one for each call
 LOST = {"ReadTimeout": "ReadTimeoutError", "SSLError": "SSLError"}
 
 
@@ -147,7 +148,7 @@ class Client:
                 return
 
     def _call(self, operation: str, **request: Any) -> dict[str, Any]:
-        body = json.dumps(request, separators=(",", ":")).encode()
+        body = _encode(request).encode()
         for last in [False] * (TRIES - 1) + [True]:
             try:
                 answer = self._post(operation, body)

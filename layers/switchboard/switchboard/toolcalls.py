@@ -233,7 +233,7 @@ def _fence(row: Row) -> dict[str, Any]:
 def begin(store: Store, row: Row) -> bool:
     """Record the intent to act before acting, so that a crash in between cannot pass for "nothing happened"."""
     try:
-        store.update(Update(row.key, "SET #intent = :true", _FENCE, {**_fence(row), "true": True}))
+        store.update(Update(row.key, "SET #intent = :true", _FENCE, {**_fence(row), "true": True}, blind=True))
     except ConditionFailed:
         return False
     return True
@@ -446,7 +446,7 @@ def end_delivery(store: Store, row: Row, owner: str, delivery: Delivery, reason:
         "now": _ms(now),
     }
     try:
-        store.update(Update(row.key, change, held, values))
+        store.update(Update(row.key, change, held, values, blind=True))
     except ConditionFailed as lost:
         # The SDK repeats a write whose answer was lost: then what stands in the way is this very end.
         stored = lost.item or {}

@@ -172,9 +172,9 @@ class Toolbox:
         return self._tools.get(name)
 
     @property
-    def after_call(self) -> bool:
-        """Whether any tool waits for the end of the call."""
-        return any(tool.lane == "after_call" for tool in self)
+    def after_call(self) -> dict[str, float]:
+        """The tools that wait for the end of the call, each with the seconds that it then has."""
+        return {tool.name: tool.deadline for tool in self if tool.lane == "after_call"}
 
     def definitions(self, server: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Vapi's function tools, in order. `server` says where their calls go; default: the assistant's."""

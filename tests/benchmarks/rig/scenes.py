@@ -94,8 +94,8 @@ def always(path: str) -> Callable[[World], Iterator[Event]]:
 
 
 CHANGE = {"appointment": "apt_1", "start": "2030-05-02T10:00:00-04:00"}
-LOOK_UP = Scene("webhook, inline tool", "VapiWebhookFunction", tool_calls("find_appointment", {}))
-ACCEPT = Scene("webhook, background tool", "VapiWebhookFunction", tool_calls("change_appointment", CHANGE))
+LOOK_UP = Scene("inline tool", "VapiToolsFunction", tool_calls("find_appointment", {}))
+ACCEPT = Scene("background tool, accepted", "VapiToolsFunction", tool_calls("change_appointment", CHANGE))
 STATUS = Scene("webhook, status, 2 KB", "VapiWebhookFunction", webhook("status-update", 2_000, status="in-progress"))
 REPORT = Scene(
     "webhook, end-of-call report, 40 KB",
@@ -111,7 +111,7 @@ SWEEP = Scene("sweep", "SweeperFunction", always("sweeper/minute.json"))
 FALLBACK = Scene("fallback", "VoiceFallbackFunction", always("voice_fallback/called.json"))
 HEALTH = Scene("health", "HealthFunction", always("health/get.json"))
 
-FIRST = (STATUS, INBOUND, RECORD, ENDED, PLACED, SWEEP, FALLBACK, HEALTH)
+FIRST = (STATUS, LOOK_UP, INBOUND, RECORD, ENDED, PLACED, SWEEP, FALLBACK, HEALTH)
 WARM = (STATUS, HISTORY, REPORT, LOOK_UP, ACCEPT, INBOUND, RECORD, ENDED)
 
 
