@@ -63,6 +63,7 @@ def test_the_templates_defaults_are_read_into_types() -> None:
         quiet_hours="",
         twilio_api_key="",
         web_calls=True,
+        warm_functions=(),
     )
 
 
