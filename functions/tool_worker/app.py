@@ -27,6 +27,7 @@ from switchboard.telemetry import measured
 from switchboard.transfers import Switch
 from switchboard.twilio_rest import Twilio, account_of
 from switchboard.vapi import Vapi
+from switchboard.waking import wakeable
 from switchboard.worker import Bench
 
 settings = Settings.from_env(os.environ)
@@ -67,6 +68,7 @@ agent.tools.load()
 store.warm()
 
 
+@wakeable
 @measured
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
     """Work on a batch; what fails comes back alone."""

@@ -12,8 +12,10 @@ from switchboard.settings import Settings
 from switchboard.store import Store
 from switchboard.telemetry import measured
 from switchboard.vapi import Vapi
+from switchboard.waking import Waker
 
 settings = Settings.from_env(os.environ)
+waker = Waker(settings.warm_functions, aws.client("lambda", settings.aws_url))
 exchange = Exchange(
     settings=settings,
     secrets=Secrets(
@@ -25,9 +27,11 @@ exchange = Exchange(
     live_queue=Queue(settings.live_queue, aws.client("sqs", settings.aws_url)),
     vapi=Vapi(settings.vapi_url),
     agent=agent,
+    wake=waker.wake,
 )
 exchange.secrets.warm()
 exchange.store.warm()
+waker.warm()
 
 
 @measured

@@ -11,8 +11,10 @@ from switchboard.secrets import CONNECTION, PUBLIC_BASE_URL, VAPI_WEBHOOK, Secre
 from switchboard.settings import Settings
 from switchboard.store import Store
 from switchboard.telemetry import measured
+from switchboard.waking import Waker, wakeable
 
 settings = Settings.from_env(os.environ)
+waker = Waker(settings.warm_functions, aws.client("lambda", settings.aws_url))
 sqs = aws.client("sqs", settings.aws_url)
 desk = Desk(
     settings=settings,
@@ -23,6 +25,7 @@ desk = Desk(
     live_queue=Queue(settings.live_queue, sqs),
     after_call_queue=Queue(settings.after_call_queue, sqs),
     agent=agent,
+    wake=waker.wake,
 )
 if settings.preload_tools:
     agent.tools.load()
@@ -30,6 +33,7 @@ desk.secrets.warm()
 desk.store.warm()
 
 
+@wakeable
 @measured
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Answer one message of Vapi."""

@@ -541,7 +541,7 @@ def test_the_end_of_a_call_is_news_once(scene: Scene, settings: Settings) -> Non
         for _ in range(2)
     ]
 
-    assert told == [True, False]
+    assert [one.news for one in told] == [True, False]
 
 
 def test_an_utterance_is_news_once(scene: Scene, settings: Settings) -> None:

@@ -135,3 +135,33 @@ def test_one_more_event_asks_for_so_much_and_opens_no_connection(rig: Rig, name:
 
     assert many - few == Counter(expected)
     assert not (many - few)[CONNECTION]
+
+
+# What waking adds, to the function that wakes: of the others, nobody is waiting.
+NAMES = ("first", "second")
+WAKES = {
+    # A caller waits: the connection is open before they call.
+    "TwilioVoiceFunction": (scenes.INBOUND, 3),
+    # Nobody waits for what a message of a call's beginning is answered.
+    "VapiWebhookFunction": (scenes.STATUS, 2),
+}
+
+
+@pytest.mark.parametrize("name", WAKES)
+def test_a_wake_is_one_request_for_each_function_over_one_connection(rig: Rig, world: World, name: str) -> None:
+    scene, connected = WAKES[name]
+    artefact = rig.artefact(name)
+
+    def asked(number: int, names: str) -> Counter[str]:
+        world.take()
+        rig.runtime.play(
+            artefact, scenes.first(scene, world, number), {**world.env, "WARM_FUNCTIONS": names}, count=False
+        )
+        return world.take()
+
+    wakes = Counter({f"POST /2015-03-31/functions/{woken}/invocations": 1 for woken in NAMES})
+    assert asked(0, ",".join(NAMES))[CONNECTION] == connected
+    # The second call of an environment: with, and without.
+    awake = asked(2, ",".join(NAMES)) - asked(1, ",".join(NAMES))
+    asleep = asked(2, "") - asked(1, "")
+    assert awake == asleep + wakes

@@ -10,6 +10,8 @@ import pytest
 from devkit import events, runtime
 from devkit.built import BUILD, Built
 from devkit.runtime import NOWHERE, Function
+from switchboard import waking
+from tests.unit.test_template import WOKEN
 
 ROOT = Path(__file__).parents[2]
 EVENTS = ROOT / "events"
@@ -209,6 +211,16 @@ def test_an_event_that_no_gateway_sends_is_no_crash(name: str) -> None:
         answers = [function.invoke(event) for event in ({}, {"headers": None, "body": None}, event_of(name))]
 
     assert all("statusCode" in answer and "errorType" not in answer for answer in answers)
+
+
+@pytest.mark.parametrize("name", WOKEN)
+def test_a_function_that_is_only_woken_asks_nothing_of_anybody_and_counts_nothing(name: str) -> None:
+    with Function(name, env=env()) as function:
+        answer = function.invoke(waking.EVENT)
+        written = [line for line in function.logs().splitlines() if line.startswith("{")]
+
+    assert answer is None
+    assert written == []
 
 
 def test_what_lambda_makes_of_failures(tmp_path: Path) -> None:

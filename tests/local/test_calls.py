@@ -2,10 +2,11 @@
 
 import secrets
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from devkit import demo, story
+from devkit import demo, development, story
 from devkit.script import Script, load
 from devkit.stack import Stack
 from devkit.wire import Network
@@ -25,6 +26,32 @@ def test_a_call_keeps_every_promise(stack: Stack, name: str, network: Network) -
     played, promises = demo.play(script(name), stack, network)
 
     assert [promise for promise in promises if not promise.ok] == [], played.render()
+
+
+def worker_wakes(stack: Stack) -> int:
+    """How often the worker was invoked by name: the emulator does not count what it takes from a queue for it."""
+    detail = stack.client("cloudformation").describe_stack_resource(
+        StackName=development.STACK_NAME, LogicalResourceId="LiveToolWorkerFunction"
+    )["StackResourceDetail"]
+    now = datetime.now(UTC)
+    found = stack.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/Lambda",
+        MetricName="Invocations",
+        Dimensions=[{"Name": "FunctionName", "Value": detail["PhysicalResourceId"]}],
+        StartTime=now - timedelta(hours=12),
+        EndTime=now + timedelta(hours=1),
+        Period=24 * 3600,
+        Statistics=["Sum"],
+    )
+    return int(sum(point["Sum"] for point in found["Datapoints"]))
+
+
+@pytest.mark.parametrize("name", ["clinic_bypass.yaml", "clinic_imported.yaml"])
+def test_a_call_wakes_the_worker_once_whatever_comes_twice(stack: Stack, name: str) -> None:
+    before = worker_wakes(stack)
+    played, _ = demo.play(script(name), stack, Network(duplicate=True))
+
+    assert worker_wakes(stack) - before == 1, played.render()
 
 
 def test_a_transfer_that_comes_back_is_one_story(stack: Stack) -> None:

@@ -17,6 +17,7 @@ import pytest
 from devkit import curl, development, facts, wiring
 from devkit.errors import UserError
 from devkit.stack import Stack
+from switchboard import waking
 from switchboard.signatures import PRESETS, sign
 from tests.local.conftest import Probe, free_port, held, is_free, wait_for
 
@@ -88,6 +89,21 @@ answer = [
     )
 
     assert answer == ["allowed", "AccessDeniedException"]
+
+
+def test_whoever_answers_the_phone_may_wake_those_whom_it_wakes_and_nobody_else(stack: Stack, probe: Probe) -> None:
+    resources = stack.client("cloudformation").describe_stack_resources(StackName=development.STACK_NAME)
+    physical = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in resources["StackResources"]}
+    wanted = [physical[name] for name in ("VapiWebhookFunction", "LiveToolWorkerFunction", "OutboundFunction")]
+    answer = probe(
+        f"""{ATTEMPT}
+wake = {{"InvocationType": "Event", "Payload": b'{json.dumps(waking.EVENT)}'}}
+answer = [attempt("lambda", "invoke", FunctionName=name, **wake) for name in {wanted}]""",
+        role_of="TwilioVoiceFunction",
+        layers_of="TwilioVoiceFunction",
+    )
+
+    assert answer == ["allowed", "allowed", "AccessDeniedException"]
 
 
 def test_packages_come_from_the_layers_and_from_nowhere_else(probe: Probe) -> None:

@@ -32,6 +32,8 @@ LOST = "tests/integration/test_lost_answers.py"
 SIGNATURES = "tests/unit/test_signatures.py"
 STORE = "tests/unit/test_store.py"
 TOKENS = "tests/unit/test_tokens.py"
+FIRST_CALL = "tests/integration/test_first_call.py"
+WAKING = "tests/unit/test_waking.py"
 CONSOLE = "tests/integration/test_console.py"
 
 
@@ -472,9 +474,9 @@ MUTANTS = (
         "an ended call keeps its control host",
         "calls.py",
         '    condition = "attribute_not_exists(#ended_at)"\n'
-        "    return _merge(store, message.call_id, sets, condition, values, settings, now, remove=OVER) is not None",
+        "    return Told(_merge(store, message.call_id, sets, condition, values, settings, now, remove=OVER) is not None)",
         '    condition = "attribute_not_exists(#ended_at)"\n'
-        "    return _merge(store, message.call_id, sets, condition, values, settings, now) is not None",
+        "    return Told(_merge(store, message.call_id, sets, condition, values, settings, now) is not None)",
         (f"{SESSION}::test_an_ended_call_stays_ended_and_forgets_its_control_host",),
     ),
     Mutant(
@@ -693,6 +695,79 @@ MUTANTS = (
         '    if not audit.is_current(given["id"], visit.now):\n        raise MessageRefused(400, "clock")\n',
         "",
         (f"{CONSOLE}::test_a_request_that_is_none_is_refused_before_anything_is_written",),
+    ),
+    # Waking.
+    Mutant(
+        "every news of a call wakes",
+        "calls.py",
+        'before.get("rank", 0) < RINGING <= rank',
+        "RINGING <= rank",
+        (f"{FIRST_CALL}::test_each_function_is_woken_once_for_a_call",),
+        daily=True,
+    ),
+    Mutant(
+        "a call that is not placed yet wakes",
+        "calls.py",
+        "< RINGING <= rank",
+        "< RINGING",
+        (f"{FIRST_CALL}::test_a_call_that_does_not_ring_wakes_nobody",),
+    ),
+    Mutant(
+        "old news wakes",
+        "calls.py",
+        "return Told() if before is None else Told(True, before",
+        "return Told(before is not None, (before or {})",
+        (f"{FIRST_CALL}::test_each_function_is_woken_once_for_a_call",),
+    ),
+    Mutant(
+        "a call whose phone we answered is woken for twice",
+        "webhook.py",
+        "if told.begins and not message.phone_is_ours:",
+        "if told.begins:",
+        (f"{FIRST_CALL}::test_each_function_is_woken_once_for_a_call",),
+    ),
+    Mutant(
+        "a call that is redirected is woken for twice",
+        "phone.py",
+        "    if exchange.settings.way != REDIRECT:\n",
+        "    if True:\n",
+        (f"{FIRST_CALL}::test_each_function_is_woken_once_for_a_call",),
+    ),
+    Mutant(
+        "a wake takes as long as it likes",
+        "waking.py",
+        "            with limit(SECONDS):\n",
+        "            if True:\n",
+        (f"{WAKING}::test_a_wake_takes_no_longer_than_its_time",),
+    ),
+    Mutant(
+        "whoever cannot be woken ends the call",
+        "waking.py",
+        "except (Exception, Overrun) as error:",
+        "except Overrun as error:",
+        (f"{WAKING}::test_whatever_goes_wrong_is_one_line_without_content",),
+    ),
+    Mutant(
+        "one that cannot be woken lets the others sleep",
+        "waking.py",
+        "        except Unavailable as error:\n",
+        "        except ZeroDivisionError as error:\n",
+        (f"{WAKING}::test_one_that_cannot_be_woken_is_no_reason_to_leave_the_next_asleep",),
+    ),
+    Mutant(
+        "a wake is taken for work",
+        "waking.py",
+        "return None if event == EVENT else handler(",
+        "return handler(",
+        (f"{WAKING}::test_a_wake_does_nothing_and_everything_else_is_work",),
+        daily=True,
+    ),
+    Mutant(
+        "a connection for nobody",
+        "waking.py",
+        "if connect and self._functions:",
+        "if connect:",
+        (f"{WAKING}::test_where_nobody_is_woken_nothing_is_asked_or_opened",),
     ),
 )
 

@@ -47,7 +47,7 @@ def test_a_client_is_made_once_for_the_region_of_the_function(monkeypatch: pytes
     assert client.url == "https://sqs.eu-west-1.amazonaws.com"
 
 
-@pytest.mark.parametrize("service", sorted(signed.TARGETS))
+@pytest.mark.parametrize("service", sorted(signed.OPERATIONS))
 def test_a_service_is_where_botocore_finds_it(service: str) -> None:
     session = botocore.session.get_session()
     for partition in ("aws", "aws-us-gov", "aws-cn"):
@@ -103,6 +103,11 @@ def test_botocore_can_be_switched_back_to_and_gives_up_as_soon() -> None:
     assert (tries, slowest) == (signed.TRIES, signed.CONNECT_TIMEOUT + signed.READ_TIMEOUT) == (2, 3)
     assert config.retries["mode"] == "standard"
     assert config.tcp_keepalive
+
+
+@pytest.mark.usefixtures("with_botocore")
+def test_botocore_too_asks_only_once_for_an_invocation() -> None:
+    assert aws.client("lambda").meta.config.retries["total_max_attempts"] == 1
 
 
 @pytest.mark.usefixtures("with_botocore")

@@ -64,6 +64,7 @@ def test_the_templates_defaults_are_read_into_types() -> None:
         twilio_api_key="",
         web_calls=True,
         preload_tools=False,
+        warm_functions=(),
     )
 
 

@@ -4,13 +4,15 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from io import BytesIO
 from typing import Any
 from unittest.mock import patch
 
 import boto3
 import pytest
 from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
+from botocore.awsrequest import AWSRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
 from botocore.stub import Stubber
 from hypothesis import given
@@ -42,6 +44,7 @@ class Aws:
     def __init__(self, *answers: Answer | BaseException | bytes) -> None:
         self.answers = list(answers)
         self.requests: list[tuple[int, Mapping[str, str], bytes]] = []
+        self.paths: list[str] = []
         self.dialled: list[str] = []
         self.closed: list[int] = []
         self.refused: list[Exception] = []
@@ -66,7 +69,9 @@ class Line:
     def sendall(self, message: bytes) -> None:
         head, _, body = message.partition(b"\r\n\r\n")
         first, *lines = head.decode().split("\r\n")
-        assert first == "POST / HTTP/1.1"
+        method, path, version = first.split(" ")
+        assert (method, version) == ("POST", "HTTP/1.1")
+        self._aws.paths.append(path)
         assert self.timeout == signed.READ_TIMEOUT
         self._aws.requests.append((self._number, dict(line.split(": ", 1) for line in lines), body))
 
@@ -99,10 +104,12 @@ def client(aws: Aws, pauses: Pauses, clock: Clock, service: str = "dynamodb", ke
     return Client(service, URL, "eu-central-1", keys, clock=clock, sleep=pauses, dial=aws.dial)
 
 
-def signatures(sent: Mapping[str, str], service: str, body: bytes, keys: Keys, moment: float) -> tuple[str, str]:
+def signatures(
+    sent: Mapping[str, str], service: str, body: bytes, keys: Keys, moment: float, path: str = "/"
+) -> tuple[str, str]:
     """Ours, and botocore's for the same request."""
-    request = AWSRequest("POST", f"{URL}/", data=body)
-    for name in ("content-type", "x-amz-target"):
+    request = AWSRequest("POST", f"{URL}{path}", data=body)
+    for name in sent.keys() & {"content-type", "x-amz-target", "x-amz-invocation-type"}:
         request.headers[name] = sent[name]
     credentials = Credentials(keys.id, keys.secret, keys.token or None)
     with patch("botocore.auth.get_current_datetime", return_value=datetime.fromtimestamp(int(moment), UTC)):
@@ -112,13 +119,15 @@ def signatures(sent: Mapping[str, str], service: str, body: bytes, keys: Keys, m
 
 words = st.text(st.characters(codec="utf-8"), max_size=40)
 tokens = st.from_regex(r"[A-Za-z0-9/+=]{0,60}", fullmatch=True)
+signers = st.builds(Keys, st.from_regex(r"[A-Z0-9]{4,20}", fullmatch=True), tokens, tokens)
+moments = st.floats(0, 4_000_000_000)
 
 
 @given(
     st.sampled_from(SERVICES),
     st.dictionaries(words, words | st.integers() | st.lists(words), max_size=4),
-    st.builds(Keys, st.from_regex(r"[A-Z0-9]{4,20}", fullmatch=True), tokens, tokens),
-    st.floats(0, 4_000_000_000),
+    signers,
+    moments,
 )
 def test_requests_are_signed_as_botocore_signs_them(
     service: str, request: dict[str, Any], keys: Keys, moment: float
@@ -131,6 +140,7 @@ def test_requests_are_signed_as_botocore_signs_them(
     ((_, sent, body),) = aws.requests
     ours, botocores = signatures(sent, service, body, keys, moment)
     assert ours == botocores
+    assert aws.paths == ["/"]
     assert json.loads(body) == request
 
 
@@ -149,6 +159,75 @@ def test_requests_go_where_and_as_botocore_sends_them(service: str, pauses: Paus
         assert sent["x-amz-target"] == f"{model.metadata['targetPrefix']}.{operation.name}"
         assert sent["content-type"] == f"application/x-amz-json-{model.metadata['jsonVersion']}"
         assert (operation.http["method"], operation.http["requestUri"]) == ("POST", "/")
+
+
+# Lambda's: a path and a header instead of a target
+
+
+functions = st.from_regex(
+    r"(arn:aws:lambda:[a-z]{2}-[a-z]{4}-[1-9]:[0-9]{12}:function:)?[A-Za-z0-9_-]{1,64}(:[A-Za-z0-9_-]{1,20})?",
+    fullmatch=True,
+)
+
+
+@given(functions, st.binary(max_size=40), signers, moments)
+def test_an_invocation_is_signed_as_botocore_signs_it(function: str, payload: bytes, keys: Keys, moment: float) -> None:
+    aws = Aws(Answer(202, b""))
+    made = client(aws, Pauses(), Clock(moment), "lambda", keys)
+
+    assert made.invoke(FunctionName=function, InvocationType="Event", Payload=payload) == {}
+    ((_, sent, body),) = aws.requests
+    ours, botocores = signatures(sent, "lambda", body, keys, moment, aws.paths[0])
+    assert ours == botocores
+    assert body == payload
+
+
+@given(functions)
+def test_an_invocation_goes_where_and_as_botocore_sends_it(function: str) -> None:
+    make: Any = boto3.client
+    theirs = make("lambda", region_name="eu-central-1", aws_access_key_id="a", aws_secret_access_key="b")
+    botocores: list[Any] = []
+
+    def note(request: Any, **_: Any) -> AWSResponse:
+        botocores.append(request)
+        return AWSResponse(request.url, 202, HTTPHeaders(), BytesIO())
+
+    theirs.meta.events.register("before-send", note)
+    wanted = {"FunctionName": function, "InvocationType": "Event", "Payload": b"{}"}
+    theirs.invoke(**wanted)
+    aws = Aws(Answer(202, b""))
+    client(aws, Pauses(), Clock(), "lambda", Keys("a", "b")).invoke(**wanted)
+
+    ((_, sent, body),) = aws.requests
+    (request,) = botocores
+    assert f"https://lambda.eu-central-1.amazonaws.com{aws.paths[0]}" == request.url
+    signed_headers = re.compile(r"SignedHeaders=([^,]+)")
+    assert signed_headers.findall(sent["authorization"]) == signed_headers.findall(
+        request.headers["Authorization"].decode()
+    )
+    assert (sent["x-amz-invocation-type"], body) == (request.headers["X-Amz-Invocation-Type"].decode(), request.body)
+
+
+@pytest.mark.parametrize(
+    "failure", [Answer(500), Answer(429, b""), Answer(400, {"__type": "ThrottlingException"}), TimeoutError()]
+)
+def test_an_invocation_that_may_have_begun_is_not_asked_for_again(
+    failure: Answer | BaseException, pauses: Pauses, clock: Clock
+) -> None:
+    aws = Aws(failure)
+    with pytest.raises(signed.Failure):
+        client(aws, pauses, clock, "lambda").invoke(FunctionName="f", InvocationType="Event", Payload=b"{}")
+
+    assert len(aws.requests) == 1
+    assert not pauses.seconds
+
+
+def test_an_invocation_whose_answer_somebody_waits_for_is_botocores(pauses: Pauses, clock: Clock) -> None:
+    aws = Aws()
+    with pytest.raises(ValueError, match=r"use boto3\.client\('lambda'\)"):
+        client(aws, pauses, clock, "lambda").invoke(FunctionName="f", InvocationType="RequestResponse", Payload=b"{}")
+
+    assert not aws.requests
 
 
 def test_a_key_without_a_token_sends_none(pauses: Pauses, clock: Clock) -> None:

@@ -120,6 +120,29 @@ def event(name: str) -> dict[str, Any]:
     return found
 
 
+def routed(route: str) -> str:
+    """The function that a route of the API leads to."""
+    method, path = route.split(" ")
+    (name,) = (
+        name
+        for name, function in FUNCTIONS.items()
+        for event in function.get("Events", {}).values()
+        if event["Type"] == "HttpApi" and (event["Properties"]["Method"], event["Properties"]["Path"]) == (method, path)
+    )
+    return name
+
+
+def woken_by(name: str) -> tuple[str, ...]:
+    """Whom a function wakes when a call begins, in their order."""
+    variables = FUNCTIONS[name].get("Environment", {}).get("Variables", {})
+    match variables.get("WARM_FUNCTIONS"):
+        case None:
+            return ()
+        case {"Fn::If": ["Warm", {"Fn::Join": [",", [*functions]]}, ""]}:
+            return tuple(function["Ref"] for function in functions)
+    raise AssertionError(f"{name} wakes in a way that nobody has thought about")
+
+
 def get_att(value: object) -> str:
     """The resource that a `!GetAtt Resource.Attribute` names."""
     assert isinstance(value, dict)
@@ -311,6 +334,53 @@ def test_a_parameter_takes_what_is_right_and_refuses_what_is_not(
 
 def test_the_fallback_says_what_the_template_says() -> None:
     assert f'"{default("Apology")}"' in (ROOT / "functions/voice_fallback/app.py").read_text()
+
+
+# Waking
+
+
+WAKING = [name for name in FUNCTIONS if woken_by(name)]
+WOKEN = sorted({woken for name in WAKING for woken in woken_by(name)})
+
+
+def test_functions_are_woken_unless_the_parameter_says_otherwise() -> None:
+    assert default("WarmUp") == "true"
+    assert TEMPLATE["Conditions"]["Warm"] == {"Fn::Equals": [{"Ref": "WarmUp"}, "true"]}
+    assert GLOBALS["Environment"]["Variables"]["WARM_FUNCTIONS"] == ""
+    assert WAKING == ["VapiWebhookFunction", "TwilioVoiceFunction"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_may_wake_exactly_those_whom_it_wakes(name: str, expanded: dict[str, dict[str, Any]]) -> None:
+    role = granted(expanded)["roles"][get_att(FUNCTIONS[name]["Role"])]
+
+    assert role.get("lambda:InvokeFunction", []) == [f"{woken} if Warm" for woken in woken_by(name)]
+
+
+def test_nobody_is_woken_twice_by_one_function_or_wakes_themselves() -> None:
+    for name in WAKING:
+        assert len(set(woken_by(name))) == len(woken_by(name))
+        assert name not in woken_by(name)
+
+
+def test_whoever_answers_the_phone_wakes_whom_vapis_first_message_would_and_whoever_takes_that() -> None:
+    # Of a call that we have answered, the message wakes nobody any more.
+    voice = routed("POST /voice/inbound")
+
+    assert set(woken_by(voice)) == {routed("POST /webhook/vapi"), *woken_by(routed("POST /webhook/vapi"))}
+
+
+@pytest.mark.parametrize("name", WOKEN)
+def test_a_wake_that_fails_or_is_late_is_forgotten(name: str) -> None:
+    # Lambda would try twice more, and for six hours where there is no concurrency left.
+    assert FUNCTIONS[name]["EventInvokeConfig"] == {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}
+
+
+@pytest.mark.parametrize("name", WOKEN)
+def test_whoever_is_woken_knows_a_wake_before_all_else(name: str) -> None:
+    code = (ROOT / FUNCTIONS[name]["CodeUri"] / "app.py").read_text()
+
+    assert re.search(r"^@wakeable\n(@\w+\n)*def handler\(", code, re.MULTILINE)
 
 
 # Time
@@ -690,13 +760,22 @@ def granted(resources: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def actions(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for statement in statements(document):
+    for found in statements(document):
+        statement, condition = unconditional(found)
         # Anything else (Deny, NotAction, NotResource, another condition) would say less than the list that it would end up in.
         assert set(statement) - {"Condition"} == {"Effect", "Action", "Resource"}
         assert statement["Effect"] == "Allow"
         for action in as_list(statement["Action"]):
             for resource in as_list(statement["Resource"]):
-                yield action, spell(resource) + keys(statement.get("Condition"))
+                yield action, spell(resource) + keys(statement.get("Condition")) + condition
+
+
+def unconditional(statement: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """A statement, and the template's condition under which it is one."""
+    match statement:
+        case {"Fn::If": [str(condition), dict(inner), {"Ref": "AWS::NoValue"}]}:
+            return inner, f" if {condition}"
+    return statement, ""
 
 
 def keys(condition: Any) -> str:

@@ -21,7 +21,7 @@ BOTOCORE = "botocore"
 CLIENT_VARIABLE = "AWS_CLIENT"
 TEST_KEYS = signed.Keys("test", "test")
 # As botocore spells them in AWS_ENDPOINT_URL_..., https://docs.aws.amazon.com/sdkref/latest/guide/ss-endpoints-table.html
-ENDPOINTS = {"dynamodb": "DYNAMODB", "sqs": "SQS", "ssm": "SSM", "events": "EVENTBRIDGE"}
+ENDPOINTS = {"dynamodb": "DYNAMODB", "sqs": "SQS", "ssm": "SSM", "events": "EVENTBRIDGE", "lambda": "LAMBDA"}
 
 
 @cache
@@ -30,7 +30,7 @@ def client(service: str, endpoint: str = "") -> Any:
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ""
     # Whatever keys the environment holds, perhaps somebody's real ones: they are not for an emulator.
     keys = TEST_KEYS if endpoint else _keys(os.environ)
-    if os.environ.get(CLIENT_VARIABLE) == BOTOCORE or service not in signed.TARGETS or not keys:
+    if os.environ.get(CLIENT_VARIABLE) == BOTOCORE or service not in signed.OPERATIONS or not keys:
         return _botocore(service, region, endpoint)
     return signed.Client(service, endpoint or url(service, region, os.environ), region, keys)
 
@@ -59,7 +59,7 @@ def _botocore(service: str, region: str, endpoint: str) -> Any:
     config = Config(
         connect_timeout=signed.CONNECT_TIMEOUT,
         read_timeout=signed.READ_TIMEOUT,
-        retries={"mode": "standard", "total_max_attempts": signed.TRIES},
+        retries={"mode": "standard", "total_max_attempts": signed.tries(service)},
         tcp_keepalive=True,
     )
     keys = {"aws_access_key_id": TEST_KEYS.id, "aws_secret_access_key": TEST_KEYS.secret} if endpoint else {}

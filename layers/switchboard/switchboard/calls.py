@@ -31,7 +31,7 @@ MAX_OUTPUTS, MAX_OUTPUT = 10, 1_000  # structured outputs in a report, and chara
 MAX_OUTPUT_NAME = 40  # characters; what Vapi takes
 
 RANKS = {"scheduled": 10, "queued": 20, "ringing": 30, "in-progress": 40, "forwarding": 45, "ended": 50}
-ENDED = RANKS["ended"]
+RINGING, ENDED = RANKS["ringing"], RANKS["ended"]
 OVER = ("control_host", "g1pk", "g1sk")  # what an ended call has no more
 
 
@@ -57,6 +57,14 @@ class Session(NamedTuple):
         return self.rank >= ENDED
 
 
+class Told(NamedTuple):
+    """What a `status-update` has told."""
+
+    news: bool = False
+    begins: bool = False
+    """Whether it is the first to say that the call rings or is under way. Only one is, whatever comes twice or late."""
+
+
 def key(call_id: str) -> Key:
     """The session's item."""
     return Key(f"CALL#{call_id}", META)
@@ -70,11 +78,11 @@ def load(store: Store, call_id: str, now: float) -> Session | None:
     return Session(**{name: item[name] for name in Session._fields if name in item})
 
 
-def record_status(store: Store, message: Message, settings: Settings, now: float) -> bool:
-    """Merge a `status-update`; True if it was news. The rank only rises, and an ended call stays ended."""
+def record_status(store: Store, message: Message, settings: Settings, now: float) -> Told:
+    """Merge a `status-update`. The rank only rises, and an ended call stays ended."""
     rank = RANKS.get(message.status)
     if rank is None:
-        return False
+        return Told()
     sets, values = _facts(message)
     sets |= {"rank": ":rank", "status": ":status"}
     values |= {"rank": rank, "status": message.status}
@@ -83,11 +91,12 @@ def record_status(store: Store, message: Message, settings: Settings, now: float
         sets |= {"g1pk": "if_not_exists(#g1pk, :live)", "g1sk": "if_not_exists(#g1sk, :over)"}
         values |= {"live": LIVE, "over": int(now) + LIVE_HOURS * 3600}
         _reachable(message, settings, sets, values)
-        return _merge(store, message.call_id, sets, "#rank < :rank", values, settings, now) is not None
+        before = _merge(store, message.call_id, sets, "#rank < :rank", values, settings, now)
+        return Told() if before is None else Told(True, before.get("rank", 0) < RINGING <= rank)
     sets |= {"ended_at": ":at", "ended_reason": ":reason", "exp": ":exp"}
     values |= {"at": _time(message, now), "reason": message.ended_reason, "exp": _expiry(now, settings)}
     condition = "attribute_not_exists(#ended_at)"
-    return _merge(store, message.call_id, sets, condition, values, settings, now, remove=OVER) is not None
+    return Told(_merge(store, message.call_id, sets, condition, values, settings, now, remove=OVER) is not None)
 
 
 def record_report(store: Store, message: Message, settings: Settings, now: float) -> bool:

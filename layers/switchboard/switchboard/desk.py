@@ -102,6 +102,8 @@ class Desk(NamedTuple):
     after_call_queue: Queue
     agent: Agent
     clock: Callable[[], float] = time.time
+    wake: Callable[[], None] = lambda: None
+    """Has the functions started that a call will need: once for each call, at the first word of it."""
 
 
 def backend(settings: Settings, secrets: Secrets) -> Backend:

@@ -25,7 +25,7 @@ from switchboard.line import Asked, Line, base_url, refuse, take_in
 from switchboard.messages import Assistant, Refusal, Transfer
 from switchboard.queue import Queue, Ticket
 from switchboard.secrets import TWILIO_AUTH_TOKEN, Secrets
-from switchboard.settings import Settings
+from switchboard.settings import REDIRECT, Settings
 from switchboard.store import Item, Store
 from switchboard.telemetry import Count, count, log, warn
 from switchboard.vapi import Vapi
@@ -44,6 +44,8 @@ class Exchange(NamedTuple):
     vapi: Vapi
     agent: Agent
     clock: Callable[[], float] = time.time
+    wake: Callable[[], None] = lambda: None
+    """Has the functions started that a call will need."""
 
 
 def answer_call(exchange: Exchange, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,6 +187,9 @@ def _connect(
     if not isinstance(choice.decision, Assistant):
         _give_back(exchange, asked.call_sid)
         return _without_assistant(exchange, choice.decision)
+    if exchange.settings.way != REDIRECT:
+        # While Vapi is asked they start. Of a redirected call the first word is Vapi's, and wakes them.
+        exchange.wake()
     leg = ways.Leg(asked.call_sid, asked.fields.get("From", ""), asked.fields.get("CallStatus") == "ringing")
     try:
         made = ways.connect(

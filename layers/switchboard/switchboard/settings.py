@@ -60,6 +60,8 @@ class Settings(NamedTuple):
     web_calls: bool
     preload_tools: bool
     """Whether this function is there to run tools: only its own block in the template says so."""
+    warm_functions: tuple[str, ...]
+    """Whom this function wakes when a call begins, by name or ARN."""
 
     @property
     def longest_leg(self) -> int:
@@ -116,6 +118,7 @@ class Settings(NamedTuple):
             twilio_api_key=env.get("TWILIO_API_KEY_SID", ""),
             web_calls=_flag(env, "WEB_CALLS"),
             preload_tools=env.get("PRELOAD_TOOLS") == "true",
+            warm_functions=_listed(env, "WARM_FUNCTIONS"),
         )
 
 
@@ -150,8 +153,12 @@ def _way(env: Mapping[str, str]) -> str:
     return way
 
 
+def _listed(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
+
+
 def _ladder(env: Mapping[str, str]) -> tuple[str, ...]:
-    steps = tuple(part.strip() for part in env.get("LADDER", "").split(",") if part.strip())
+    steps = _listed(env, "LADDER")
     if unknown := [step for step in steps if step not in STEPS]:
         raise SettingsError(f"LADDER has {unknown[0]}; its steps are {', '.join(STEPS)}")
     # Whatever else is on it, nobody falls off its end into silence.
@@ -159,7 +166,7 @@ def _ladder(env: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _names(env: Mapping[str, str], name: str) -> frozenset[str]:
-    return frozenset(part.strip() for part in env.get(name, "").split(",") if part.strip())
+    return frozenset(_listed(env, name))
 
 
 def _overrides(env: Mapping[str, str]) -> dict[str, str]:

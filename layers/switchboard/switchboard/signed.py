@@ -1,10 +1,10 @@
-"""AWS's JSON protocols without botocore: one signed POST over a kept connection.
+"""AWS's JSON protocols, and `Invoke` of Lambda's, without botocore: one signed POST over a kept connection.
 
 botocore is 6 times a bare handler's cold start and its calls five times these. What is here is what the functions ask for:
 requests named as botocore's clients name them, with the same answers and error codes. The rest is botocore's.
 
 Signature: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
-Protocols: https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html
+Protocols: https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html and, of Lambda, aws-restjson1-protocol.html
 """
 
 import hashlib
@@ -17,13 +17,14 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from switchboard import https
 from switchboard.https import Answer, Request
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 1.0, 2.0  # seconds
 TRIES = 2  # a caller is waiting behind most calls: two quick ones fit into every budget, one slow one does not
+ONCE = frozenset({"lambda"})  # whose request may have been done though nobody said so, and is not to be done twice
 PAUSE, LONG_PAUSE = (
     0.1,
     0.5,
@@ -35,6 +36,7 @@ OPERATIONS = {
     "sqs": ("send_message", "change_message_visibility"),
     "ssm": ("get_parameters",),
     "events": ("put_events",),
+    "lambda": ("invoke",),
 }
 TARGETS = {
     "dynamodb": ("DynamoDB_20120810", "1.0"),
@@ -90,6 +92,36 @@ class Keys(NamedTuple):
     id: str
     secret: str
     token: str = ""
+
+
+class Asked(NamedTuple):
+    """A request: where it goes, and what stands in it but for the date and who signs."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def tries(service: str) -> int:
+    """How often a request is sent at the most."""
+    return 1 if service in ONCE else TRIES
+
+
+def asked(service: str, operation: str, request: Mapping[str, Any]) -> Asked:
+    """What is sent for an operation with these arguments."""
+    if service == "lambda":
+        return _invocation(**request)
+    target, version = TARGETS[service]
+    headers = {"content-type": f"application/x-amz-json-{version}", "x-amz-target": f"{target}.{operation}"}
+    return Asked("/", headers, _encode(request).encode())
+
+
+def _invocation(*, FunctionName: str, InvocationType: str, Payload: bytes) -> Asked:
+    if InvocationType != "Event":
+        raise ValueError("the signed client of lambda waits for no answer: use boto3.client('lambda')")
+    # A name, or an ARN, each perhaps with an alias behind a colon.
+    path = f"/2015-03-31/functions/{quote(FunctionName, safe='')}/invocations"
+    return Asked(path, {"x-amz-invocation-type": InvocationType}, Payload)
 
 
 def dial(url: str) -> socket.socket:
@@ -148,16 +180,16 @@ class Client:
                 return
 
     def _call(self, operation: str, **request: Any) -> dict[str, Any]:
-        body = _encode(request).encode()
-        for last in [False] * (TRIES - 1) + [True]:
+        wanted = asked(self._service, operation, request)
+        for last in [False] * (tries(self._service) - 1) + [True]:
             try:
-                answer = self._post(operation, body)
+                answer = self._post(wanted)
             except Unreachable:
                 if last:
                     raise
                 self._sleep(random.uniform(0, PAUSE))  # noqa: S311 - jitter, not a secret
                 continue
-            if answer.status == 200:
+            if answer.status in (200, 202):
                 return self._read(answer.content)
             error = _error(answer)
             if last or not self._again(answer, str(error)):
@@ -196,8 +228,10 @@ class Client:
         self._skew = told - self._clock()
         return True
 
-    def _post(self, operation: str, body: bytes) -> Answer:
-        message = https.written(Request("POST", f"{self.url}/", self._headers(operation, body), body, READ_TIMEOUT))
+    def _post(self, wanted: Asked) -> Answer:
+        message = https.written(
+            Request("POST", self.url + wanted.path, self._headers(wanted), wanted.body, READ_TIMEOUT)
+        )
         try:
             kept = self._idle.pop()
         except IndexError:  # none, or another thread was faster
@@ -221,24 +255,24 @@ class Client:
             connection.close()
         return answer
 
-    def _headers(self, operation: str, body: bytes) -> dict[str, str]:
-        target, version = TARGETS[self._service]
-        headers = {"content-type": f"application/x-amz-json-{version}", "host": self._host}
-        headers["x-amz-date"] = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock() + self._skew))
+    def _headers(self, wanted: Asked) -> dict[str, str]:
+        date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock() + self._skew))
+        headers = {**wanted.headers, "host": self._host, "x-amz-date": date}
         if self._keys.token:
             headers["x-amz-security-token"] = self._keys.token
-        headers["x-amz-target"] = f"{target}.{operation}"
-        return {**headers, "authorization": self._authorization(headers, body)}
+        headers = dict(sorted(headers.items()))
+        return {**headers, "authorization": self._authorization(wanted, headers)}
 
-    def _authorization(self, headers: Mapping[str, str], body: bytes) -> str:
+    def _authorization(self, wanted: Asked, headers: Mapping[str, str]) -> str:
         moment = headers["x-amz-date"]
         scope = f"{moment[:8]}/{self._region}/{self._service}/aws4_request"
         if self._key[0] != scope:
             self._key = (scope, signing_key(self._keys.secret, scope))
         names = ";".join(headers)  # in order already
+        path = quote(wanted.path)  # once more than where it is sent to: only S3 signs a path as it is
         lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
-        asked = f"POST\n/\n\n{lines}\n{names}\n{hashlib.sha256(body).hexdigest()}"
-        text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(asked.encode()).hexdigest()}"
+        said = f"POST\n{path}\n\n{lines}\n{names}\n{hashlib.sha256(wanted.body).hexdigest()}"
+        text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(said.encode()).hexdigest()}"
         signature = hmac.digest(self._key[1], text.encode(), "sha256").hex()
         return f"AWS4-HMAC-SHA256 Credential={self._keys.id}/{scope}, SignedHeaders={names}, Signature={signature}"
 

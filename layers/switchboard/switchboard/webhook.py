@@ -122,10 +122,13 @@ def _fallback_assistant(desk: Desk, _message: Message) -> dict[str, Any]:
 
 
 def _status_update(desk: Desk, message: Message) -> dict[str, Any]:
-    news = calls.record_status(desk.store, message, desk.settings, desk.clock())
+    told = calls.record_status(desk.store, message, desk.settings, desk.clock())
+    if told.begins and not message.phone_is_ours:
+        # Nobody waits for this answer. Where we have answered the phone, that has woken them.
+        desk.wake()
     if message.status == "ended":
-        _ended(desk, message, news=news)
-    elif news and message.call_sid and desk.settings.way != BYPASS:
+        _ended(desk, message, news=told.news)
+    elif told.news and message.call_sid and desk.settings.way != BYPASS:
         # Vapi has made this call by itself, so its phone leg does not know it yet.
         legs.adopt(desk.store, message.call_sid, message.call_id)
     return {}
