@@ -15,7 +15,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -256,8 +256,7 @@ class Client:
         return answer
 
     def _headers(self, wanted: Asked) -> dict[str, str]:
-        date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock() + self._skew))
-        headers = {**wanted.headers, "host": self._host, "x-amz-date": date}
+        headers = {**wanted.headers, "host": self._host, "x-amz-date": _date(int(self._clock() + self._skew))}
         if self._keys.token:
             headers["x-amz-security-token"] = self._keys.token
         headers = dict(sorted(headers.items()))
@@ -269,12 +268,22 @@ class Client:
         if self._key[0] != scope:
             self._key = (scope, signing_key(self._keys.secret, scope))
         names = ";".join(headers)  # in order already
-        path = quote(wanted.path)  # once more than where it is sent to: only S3 signs a path as it is
+        path = _signed_path(wanted.path)
         lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
         said = f"POST\n{path}\n\n{lines}\n{names}\n{hashlib.sha256(wanted.body).hexdigest()}"
         text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(said.encode()).hexdigest()}"
         signature = hmac.digest(self._key[1], text.encode(), "sha256").hex()
         return f"AWS4-HMAC-SHA256 Credential={self._keys.id}/{scope}, SignedHeaders={names}, Signature={signature}"
+
+
+@lru_cache(1)
+def _date(second: int) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+
+
+@lru_cache(16)
+def _signed_path(path: str) -> str:
+    return quote(path)  # once more than where it is sent to: only S3 signs a path as it is
 
 
 def signing_key(secret: str, scope: str) -> bytes:

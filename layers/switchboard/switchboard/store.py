@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -199,12 +200,17 @@ def _request(table: str, write: Put | Update | Check) -> dict[str, Any]:
 
 
 def _maps(text: str, values: Values) -> dict[str, Any]:
-    maps: dict[str, Any] = {}
-    if names := set(_NAME.findall(text)):
-        maps["ExpressionAttributeNames"] = {f"#{name}": name for name in sorted(names)}
-    if used := set(_VALUE.findall(text)):
-        maps["ExpressionAttributeValues"] = _plain({f":{name}": values[name] for name in sorted(used)})
+    names, used = _spoken_of(text)
+    maps: dict[str, Any] = {"ExpressionAttributeNames": names} if names else {}
+    if used:
+        maps["ExpressionAttributeValues"] = {f":{name}": serialized(values[name]) for name in used}
     return maps
+
+
+@lru_cache(256)  # there are some dozens of expressions, and each is written again and again
+def _spoken_of(text: str) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """The attributes of an expression, as DynamoDB wants them named, and its values."""
+    return {f"#{name}": name for name in sorted(set(_NAME.findall(text)))}, tuple(sorted(set(_VALUE.findall(text))))
 
 
 def _loser(error: Exception) -> Mapping[str, Any] | None:
@@ -230,7 +236,8 @@ def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _item(raw: Mapping[str, Any] | None) -> Item | None:
-    return {name: deserialized(value) for name, value in raw.items()} if raw else None
+    # Most attributes are texts, and a row has two dozen.
+    return {name: value["S"] if "S" in value else deserialized(value) for name, value in raw.items()} if raw else None
 
 
 def serialized(value: Any) -> dict[str, Any]:
