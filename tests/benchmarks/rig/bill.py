@@ -31,7 +31,8 @@ SECURE_STRINGS = 3  # that a function reads together, at the most
 LOG_EVENT = 26  # bytes that CloudWatch adds to each line
 LOG_MONTHS = 14 / 30  # LogRetentionDays
 ITEM_MONTHS = 1 / 30  # RetentionHours, and a day until the table has deleted what has expired
-POLLS = 5 * 3 * 60  # requests an hour that Lambda sends to a queue that is empty: five at a time, 20 s each
+# Requests an hour that Lambda sends to an empty queue: five at a time, 20 s each, https://github.com/getlift/lift/issues/132
+POLLS = 5 * 3 * 60
 HEADERS = 300  # bytes of an answer's, or a request's
 HOURS_A_MONTH = 730
 CHUNK = 512 * 1024
