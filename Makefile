@@ -50,7 +50,7 @@ nightly: test ## run the tests, then those that take too long for every day
 	pytest -m nightly
 
 .PHONY: bench
-bench: build ## measure what it costs; docs/performance.md is written anew
+bench: build ## measure what it costs; docs/performance.md and docs/cost.md are written anew
 	@for file in tests/benchmarks/[a-z]*.py; do \
 		printf '== %s\n' $$file; python -m tests.benchmarks.$$(basename $$file .py) || exit; \
 	done

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import httpx
 import pytest
 
-from switchboard import calls, telemetry, toolcalls, webhook, worker
+from switchboard import calls, delivery, telemetry, toolcalls, webhook, worker
 from switchboard.budget import Overrun
 from switchboard.errors import Unavailable
 from switchboard.queue import Queue, Ticket
-from switchboard.store import Check, Key
+from switchboard.store import Check, Key, Update
 from switchboard.telemetry import Count
 from switchboard.toolcalls import Delivery, Row, State
 from switchboard.tools import Call, DefiniteFailure, Toolbox, ToolError
@@ -538,6 +538,38 @@ def test_a_hello_over_the_filler_supersedes_nothing(live_call: House, vapis: Vap
     live_call.run(live_call.live)
 
     assert [triggers for _, triggers in spoken(vapis)] == [True]
+
+
+def test_what_the_caller_said_before_the_interruption_supersedes_nothing(live_call: House, vapis: Vapis) -> None:
+    ask(live_call)
+    live_call.clock.advance(1)
+    say(live_call, "transcript", role="user", transcriptType="final", transcript="I hope that this will not take long")
+    interrupt(live_call, "Hello?")
+    live_call.run(live_call.live)
+
+    assert [triggers for _, triggers in spoken(vapis)] == [True]
+
+
+@pytest.mark.parametrize("looked_through", [3, 2])
+def test_a_caller_who_has_gone_on_for_longer_than_is_looked_through_wants_something_else(
+    live_call: House, vapis: Vapis, monkeypatch: pytest.MonkeyPatch, looked_through: int
+) -> None:
+    monkeypatch.setattr(delivery, "LATER_LINES", looked_through)
+    ask(live_call)
+    for words in ("Hello?", "Are you there?", "Anybody?"):
+        interrupt(live_call, words)
+    # The last interruption counts, and all of them were one.
+    live_call.store.update(
+        Update(Key(KEY.pk, "META"), "SET #interrupted_at = :at", values={"at": first_word(live_call)})
+    )
+    live_call.run(live_call.live)
+
+    assert [triggers for _, triggers in spoken(vapis)] == [looked_through >= 3]
+
+
+def first_word(house: House) -> int:
+    """When the caller said something for the first time, epoch milliseconds."""
+    return min(int(sk.split("#")[1]) for sk in house.items(KEY.pk) if sk.startswith("TR#"))
 
 
 @pytest.mark.parametrize("newer", [False, True])

@@ -1,16 +1,9 @@
-"""What one background tool call costs: write units and messages, counted from the requests that are really sent.
-
-AWS's arithmetic (DynamoDB developer guide, "Read/write capacity", "Transactions", "Global secondary indexes"):
-- a write costs one unit per started KB of the larger one of the item before and after it;
-- in a transaction it costs two, one to prepare and one to commit, and so does a condition check;
-- an index costs a unit more where the item enters or leaves it, or where an attribute that it holds changes, and two
-  where the index's own key changes; a write that touches nothing of the index costs nothing there.
-"""
+"""What one background tool call costs: write units and messages, counted from the requests that are really sent."""
 
 import json
 import time
 from collections.abc import Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import pytest
 from boto3.dynamodb.types import TypeDeserializer
@@ -20,58 +13,13 @@ from switchboard.tools import Toolbox
 from switchboard.worker import work
 from tests.integration.conftest import CALL, Aws, House, Vapis, message, tool_call
 from tests.integration.test_worker import TICKET
+from tests.units import KB, Raw, Write, bytes_of
 
-KB = 1024
 UNITS = 12  # of one background call, accepted to delivered, rows up to 1 KB
 CPU_SECONDS = 0.05  # from the end of a tool to the POST, our own
 IMPORT_SECONDS = 0.002  # of one tool
-INDEX = ("g1pk", "g1sk")
 
-type Raw = dict[str, Any]
 type Table = dict[tuple[str, str], Raw]
-
-
-class Write(NamedTuple):
-    """One item in one write request, before and after it."""
-
-    operation: str
-    key: tuple[str, str]
-    before: Raw | None
-    after: Raw | None
-    transactional: bool
-
-    @property
-    def units(self) -> int:
-        """What it costs."""
-        size = max(bytes_of(self.before), bytes_of(self.after), 1)
-        return -(-size // KB) * (2 if self.transactional else 1) + self.index_units
-
-    @property
-    def index_units(self) -> int:
-        """What it costs in the index, whose entries are keys only and so never more than 1 KB."""
-        before, after = (tuple((item or {}).get(name) for name in INDEX) for item in (self.before, self.after))
-        if before == after:
-            return 0
-        return 2 if None not in before and None not in after else 1
-
-
-def bytes_of(item: Raw | None) -> int:
-    """The size of an item: names and values in UTF-8; numbers and containers at their most."""
-    return sum(len(name.encode()) + _bytes(value) for name, value in (item or {}).items())
-
-
-def _bytes(value: Raw) -> int:
-    [(kind, held)] = value.items()
-    match kind:
-        case "S":
-            return len(held.encode())
-        case "N":
-            return 21
-        case "BOOL" | "NULL":
-            return 1
-        case "SS" | "L":
-            return 3 + sum(len(str(one).encode()) + 1 for one in held)
-    raise AssertionError(f"no size is known of {kind}")
 
 
 class Meter:

@@ -611,6 +611,20 @@ MUTANTS = (
         (f"{CONSOLE}::test_what_is_stale_takes_no_place_in_the_list",),
     ),
     Mutant(
+        "what was said before the interruption",
+        "delivery.py",
+        'f"TR#{session.interrupted_at:013d}"',
+        '"TR#"',
+        (f"{WORKER}::test_what_the_caller_said_before_the_interruption_supersedes_nothing",),
+    ),
+    Mutant(
+        "whoever goes on for long wants the same",
+        "delivery.py",
+        "return more or any(",
+        "return any(",
+        (f"{WORKER}::test_a_caller_who_has_gone_on_for_longer_than_is_looked_through_wants_something_else",),
+    ),
+    Mutant(
         "the oldest words",
         "console.py",
         '"TR#", "TR$", MOST_ITEMS, newest=True)',

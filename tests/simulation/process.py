@@ -162,6 +162,14 @@ class Table(Store):
         found: list[Item] = current().ask(f"table query {prefix}", lambda: self.memory.query(pk, prefix))
         return found
 
+    def between(self, pk: str, first: str, last: str, most: int, *, newest: bool = False) -> tuple[list[Item], bool]:
+        """Read some of the items of one kind."""
+        kind = first.partition("#")[0]
+        found: tuple[list[Item], bool] = current().ask(
+            f"table query {kind}#", lambda: self.memory.between(pk, first, last, most, newest=newest)
+        )
+        return found
+
     def due(self, shard: str, now: int) -> list[Key]:
         """Read the index. Eight shards are looked through, nearly always in vain: that is no step of its own."""
         found: list[Key] = current().note(lambda: self.memory.due(shard, now))

@@ -68,6 +68,7 @@ HOW = {
     "switchboard call CA00000000000000000000000000000000 --json": "tests/integration/test_story.py; the id is made up",
     "python -m tests.benchmarks.front_door": "tests/unit/test_benchmarks.py",
     "python -m tests.benchmarks.cold": "tests/contract/test_cold_start.py starts the same functions in the same way",
+    "python -m tests.benchmarks.cost": "tests/contract/test_cost.py plays the same call, faster; tests/unit/test_cost.py",
     "python -m tests.benchmarks.inbound": "tests/unit/test_benchmarks.py",
     "switchboard console": "tests/unit/test_devkit_console.py",
     "switchboard console --minutes 240 --words": "tests/unit/test_devkit_console.py",

@@ -19,6 +19,7 @@ from switchboard.toolcalls import Delivery, Row, State
 
 SPEAKING_SECONDS = 15  # after this long without a word from Vapi, a caller who "speaks" is taken to have stopped
 SUBSTANTIAL_WORDS = 5  # a shorter utterance ("hello?", "are you there?") does not change what the caller wants
+LATER_LINES = 100  # that are looked through for such an utterance; who has gone on for longer wants something else
 MAX_TRIES = 2
 REMINDER = "Tell the caller briefly what the latest tool results say, as far as it still matters to them."
 GONE = (404, 410)  # what the control URL of a call that is over answers
@@ -156,12 +157,12 @@ def _followed(store: Store, session: Session, row: Row) -> bool:
     """Whether anything of substance came after the interruption. Asked only when there was one."""
     if session.interrupted_at <= row.emitted_at:
         return False
-    newer = any(other.emitted_at > session.interrupted_at for other in toolcalls.of_call(store, row.call_id))
-    return newer or any(
-        int(line["sk"].split("#")[1]) >= session.interrupted_at
-        and line["sk"].split("#")[2] == "user"
-        and len(line["words"].split()) >= SUBSTANTIAL_WORDS
-        for line in store.query(row.key.pk, "TR#")
+    if any(other.emitted_at > session.interrupted_at for other in toolcalls.of_call(store, row.call_id)):
+        return True
+    # Not the whole call, which may have thousands of lines.
+    lines, more = store.between(row.key.pk, f"TR#{session.interrupted_at:013d}", "TR$", LATER_LINES)
+    return more or any(
+        line["sk"].split("#")[2] == "user" and len(line["words"].split()) >= SUBSTANTIAL_WORDS for line in lines
     )
 
 

@@ -6,6 +6,7 @@ import re
 import ssl
 import threading
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +21,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 HOP = frozenset({"connection", "transfer-encoding", "server", "date", "content-length"})
 CONNECTION = "connection"
+
+type Reply = tuple[int, list[tuple[str, str]], bytes]
+"""Status, headers, body."""
 
 
 class Authority(NamedTuple):
@@ -66,6 +70,8 @@ class Front:
         self._upstream = (parts.hostname or "", parts.port or 80)
         self.counts: Counter[str] = Counter()
         self.lock = threading.Lock()
+        self.watch: Callable[[str, bytes, Callable[[], Reply]], Reply] = lambda name, body, send: send()
+        """Sees each request, by the name that it is counted by, and sends it on."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(authority.chain)
         self._server = _Server(("127.0.0.1", 0), _handler(self), context)
@@ -92,10 +98,8 @@ class Front:
         with self.lock:
             self.counts[what] += 1
 
-    def forward(
-        self, method: str, path: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, list[tuple[str, str]], bytes]:
-        """Ask the server behind: status, headers, body."""
+    def forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
+        """Ask the server behind."""
         with closing(http.client.HTTPConnection(*self._upstream, timeout=60)) as connection:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
@@ -125,6 +129,7 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         wbufsize = -1
+        disable_nagle_algorithm = True  # as in `runtime`
 
         def setup(self) -> None:
             super().setup()
@@ -141,8 +146,12 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:
 
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
-            front.note(_named(self.command, self.path, self.headers.get("x-amz-target", "")))
-            status, headers, content = front.forward(self.command, self.path, dict(self.headers.items()), body)
+            name = _named(self.command, self.path, self.headers.get("x-amz-target", ""))
+            front.note(name)
+            given = dict(self.headers.items())
+            status, headers, content = front.watch(
+                name, body, lambda: front.forward(self.command, self.path, given, body)
+            )
             self.send_response(status)
             for name, value in headers:
                 if name.lower() not in HOP:

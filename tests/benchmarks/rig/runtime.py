@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from py_compile import PycInvalidationMode
@@ -90,7 +90,15 @@ class Runtime:
         """The interpreter."""
         return self._home / "bin/python"
 
-    def play(self, artefact: Artefact, events: Iterable[Any], env: dict[str, str], *, count: bool) -> Played:
+    def play(
+        self,
+        artefact: Artefact,
+        events: Iterable[Any],
+        env: dict[str, str],
+        *,
+        count: bool,
+        watch: "Watch | None" = None,
+    ) -> Played:
         """Start the function, give it the events one by one, end it when it asks for one more.
 
         `count` its instructions, which takes twenty times as long. `Failed` for whatever is no answer.
@@ -101,7 +109,7 @@ class Runtime:
         command = sandbox.command(artefact.handler, via=VALGRIND if count else ())
         # A random order of sets would be another number of instructions.
         fixed = {"PYTHONHASHSEED": "0", "HOME": "/nonexistent"}
-        return play(command, artefact.code, variables | artefact.variables | env | fixed, events)
+        return play(command, artefact.code, variables | artefact.variables | env | fixed, events, watch or Watch())
 
     def look(self, artefact: Artefact, env: dict[str, str]) -> Loaded:
         """What a function loads while it starts."""
@@ -110,9 +118,18 @@ class Runtime:
         return Loaded(frozenset(found["modules"]) - {PROBE_MODULE}, found["opened"])
 
 
-def play(command: list[str], directory: Path, env: dict[str, str], events: Iterable[Any]) -> Played:
+class Watch(NamedTuple):
+    """What somebody wants to be told while a function runs: its process with the file that it logs to, and its answers."""
+
+    began: Callable[[int, int], None] = lambda pid, log: None
+    answered: Callable[[Any], None] = lambda answer: None
+    longest: float = LONGEST
+    """Seconds until all events must be answered."""
+
+
+def play(command: list[str], directory: Path, env: dict[str, str], events: Iterable[Any], watch: Watch) -> Played:
     """Run one runtime client against a Runtime API of its own."""
-    script = _Script(iter(events))
+    script = _Script(iter(events), watch)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(script))
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -120,6 +137,7 @@ def play(command: list[str], directory: Path, env: dict[str, str], events: Itera
         env = env | {"AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{server.server_address[1]}"}
         process = subprocess.Popen(command, cwd=directory, env=env, stdout=log, stderr=log, start_new_session=True)
         try:
+            watch.began(process.pid, log.fileno())
             script.await_end(process)
             readings = Reading() if script.failure else Reading.of(process.pid)
             process.send_signal(signal.SIGTERM)  # of which valgrind tells what it has counted
@@ -145,23 +163,27 @@ def play(command: list[str], directory: Path, env: dict[str, str], events: Itera
 
 
 class Reading(NamedTuple):
-    """What a process has used so far: seconds of CPU, and bytes of memory at the most."""
+    """What a process has used so far: seconds of CPU, and bytes of memory, at the most and now."""
 
     cpu: float = 0.0
     memory: int = 0
+    resident: int = 0
 
     @classmethod
     def of(cls, pid: int) -> "Reading":
         """Read it, the threads that have ended included: this is the clock that Linux keeps for the whole process."""
-        peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-        return cls(time.clock_gettime((~pid << 3) | 2), int(peak[1]) * 1024 if peak else 0)
+        status = Path(f"/proc/{pid}/status").read_text()
+        peak, now = (re.search(rf"{name}:\s+(\d+) kB", status) for name in ("VmHWM", "VmRSS"))
+        cpu = time.clock_gettime((~pid << 3) | 2)
+        return cls(cpu, *(int(found[1]) * 1024 if found else 0 for found in (peak, now)))
 
 
 class _Script:
     """What the runtime client is told, and what it says."""
 
-    def __init__(self, events: Iterator[Any]) -> None:
+    def __init__(self, events: Iterator[Any], watch: Watch) -> None:
         self._events = events
+        self._watch = watch
         self._over = threading.Event()
         self._asked = 0
         self.pid = 0
@@ -184,6 +206,7 @@ class _Script:
 
     def answer(self, body: bytes) -> None:
         self.answers.append(json.loads(body))
+        self._watch.answered(self.answers[-1])
 
     def fail(self, words: str) -> None:
         self.failure = words
@@ -194,7 +217,7 @@ class _Script:
 
     def await_end(self, process: subprocess.Popen[bytes]) -> None:
         self.pid = process.pid
-        deadline = time.monotonic() + LONGEST
+        deadline = time.monotonic() + self._watch.longest
         while not self._over.wait(0.05):
             if process.poll() is not None:
                 self.failure = f"it ended with {process.returncode}"
@@ -208,6 +231,7 @@ def _handler(script: _Script) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         wbufsize = -1
+        disable_nagle_algorithm = True  # what does not fit into one packet would wait 40 ms for an acknowledgement
 
         def do_GET(self) -> None:
             event = script.next()

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -67,8 +68,8 @@ class World:
             "AWS_SESSION_TOKEN": TOKEN,
             "AWS_ENDPOINT_URL": self.aws.url,
             "AWS_API_URL": "",
-            "LIVE_QUEUE_URL": self._queues["live"],
-            "AFTER_CALL_QUEUE_URL": self._queues["after-call"],
+            "LIVE_QUEUE_URL": self.queues["live"],
+            "AFTER_CALL_QUEUE_URL": self.queues["after-call"],
             "VAPI_API_URL": self.vapi.url,
             "TWILIO_API_URL": self.twilio.url,
             "ASSISTANT_ID": "",  # as the template has it: the agent builds one for each call
@@ -104,18 +105,7 @@ class World:
         self._delete()
         (message,) = self._receive()
         self._taken = message["ReceiptHandle"]
-        name = f"{development.STACK_NAME}-live"
-        return {
-            "messageId": message["MessageId"],
-            "receiptHandle": message["ReceiptHandle"],
-            "body": message["Body"],
-            "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "1767625226001"},
-            "messageAttributes": {},
-            "md5OfBody": message["MD5OfBody"],
-            "eventSource": "aws:sqs",
-            "eventSourceARN": f"arn:aws:sqs:{development.REGION}:000000000000:{name}",
-            "awsRegion": development.REGION,
-        }
+        return record(message, "live")
 
     def forget(self, pk: str) -> None:
         """Delete a partition of the table."""
@@ -132,12 +122,12 @@ class World:
             self._delete()
 
     def _receive(self) -> list[Any]:
-        url = self._queues["live"]
+        url = self.queues["live"]
         return list(self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=1).get("Messages", []))
 
     def _delete(self) -> None:
         if self._taken:
-            self.sqs.delete_message(QueueUrl=self._queues["live"], ReceiptHandle=self._taken)
+            self.sqs.delete_message(QueueUrl=self.queues["live"], ReceiptHandle=self._taken)
         self._taken = ""
 
     def _empty(self) -> None:
@@ -156,7 +146,7 @@ class World:
                 {"IndexName": "open", "KeySchema": index, "Projection": {"ProjectionType": "KEYS_ONLY"}}
             ],
         )
-        self._queues = {
+        self.queues = {
             lane: str(self.sqs.create_queue(QueueName=f"{development.STACK_NAME}-{lane}")["QueueUrl"])
             for lane in ("live", "after-call")
         }
@@ -166,6 +156,22 @@ class World:
             Value=development.PUBLIC_BASE_URL,
             Type="String",
         )
+
+
+def record(message: Mapping[str, Any], lane: str) -> dict[str, Any]:
+    """A message that was received from a lane's queue, as Lambda hands it to the worker."""
+    name = f"{development.STACK_NAME}-{lane}"
+    return {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "1767625226001"},
+        "messageAttributes": {},
+        "md5OfBody": message["MD5OfBody"],
+        "eventSource": "aws:sqs",
+        "eventSourceARN": f"arn:aws:sqs:{development.REGION}:000000000000:{name}",
+        "awsRegion": development.REGION,
+    }
 
 
 def dumps(value: Any) -> str:
