@@ -4,11 +4,12 @@ import os
 from typing import Any
 
 from agent import agent
-from switchboard import aws, webhook
+from switchboard import aws, snapshots, webhook
 from switchboard.desk import Desk
 from switchboard.queue import Queue
 from switchboard.secrets import CONNECTION, PUBLIC_BASE_URL, VAPI_WEBHOOK, Secrets
 from switchboard.settings import Settings
+from switchboard.snapshots import Rehearsal
 from switchboard.store import Store
 from switchboard.telemetry import measured
 
@@ -24,8 +25,8 @@ desk = Desk(
     after_call_queue=Queue(settings.after_call_queue, sqs),
     agent=agent,
 )
-desk.secrets.warm()
-desk.store.warm()
+rehearsal = Rehearsal(webhook.respond, desk, "/webhook/vapi")
+snapshots.ready(desk.secrets, desk.secrets.warm, desk.store.warm, rehearsal=rehearsal)
 
 
 @measured
