@@ -191,6 +191,20 @@ def test_what_was_opened_and_read_before_the_snapshot_counts_no_more(
     assert after == {CONNECTION: 2, "AmazonSSM.GetParameters": 1, "DynamoDB.UpdateItem": 1}
 
 
+def test_botocore_starts_from_a_snapshot_too(rig: Rig, world: World, endpoint: KeyEndpoint, signers: Signers) -> None:
+    event = prepared(rig, world, scenes.STATUS)
+    with environment(rig, world, endpoint, AWS_CLIENT="botocore") as started:
+        started.snapshot()
+        before = signers.take()
+        started.restore()
+        answer = started.invoke(event)
+
+    assert before == set()
+    assert good(answer), answer
+    # It reads its keys while it is made, and knows for how long they are good.
+    assert signers.take() == {endpoint.key}
+
+
 def test_two_that_start_from_one_snapshot_have_no_chance_in_common(
     rig: Rig, world: World, endpoint: KeyEndpoint
 ) -> None:
