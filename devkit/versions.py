@@ -35,7 +35,7 @@ def publish(build: Path, parameters: Mapping[str, str]) -> list[str]:
         if PARAMETER in resource.get("Properties", {})
     }
     defaults = {name: str(declared.get("Default", "")) for name, declared in template["Parameters"].items()}
-    made = digest(build, template, {**defaults, **parameters})
+    made = digest(build, {**defaults, **parameters})
     for resource in functions.values():
         resource["Properties"] |= {"AutoPublishAlias": ALIAS, "AutoPublishCodeSha256": made}
         # Of its version too: each one that stays costs as much as the one in use. SAM would keep them all.
@@ -44,11 +44,11 @@ def publish(build: Path, parameters: Mapping[str, str]) -> list[str]:
     return sorted(functions)
 
 
-def digest(build: Path, template: Mapping[str, Any], parameters: Mapping[str, str]) -> str:
+def digest(build: Path, parameters: Mapping[str, str]) -> str:
     """Of everything that a version is made of, and of more: one version too many is harmless, one too few is yesterday's."""
-    found = hashlib.sha256(json.dumps([template, dict(parameters)], sort_keys=True).encode())
+    found = hashlib.sha256(json.dumps(dict(parameters), sort_keys=True).encode())
     for path in sorted(build.rglob("*")):
-        if path.is_file() and path != build / TEMPLATE:
+        if path.is_file():
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             found.update(f"{path.relative_to(build).as_posix()} {content}\n".encode())
     return found.hexdigest()
