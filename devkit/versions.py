@@ -9,7 +9,7 @@ https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/s
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,28 @@ def publish(build: Path, parameters: Mapping[str, str]) -> list[str]:
         resource["Properties"] |= {"AutoPublishAlias": ALIAS, "AutoPublishCodeSha256": made}
         # Of its version too: each one that stays costs as much as the one in use. SAM would keep them all.
         resource["DeletionPolicy"] = "Delete"
+    for resource in template["Resources"].values():
+        properties = resource.get("Properties", {})
+        # Who invokes such a function by itself, and may: that would start the unpublished one.
+        for part in ("Environment", "Policies"):
+            if part in properties:
+                properties[part] = _pointed(properties[part], functions.keys())
     path.write_text(yaml.safe_dump(template, sort_keys=False, width=1000))
     return sorted(functions)
+
+
+def _pointed(value: Any, names: Collection[str]) -> Any:
+    """The same with the alias in place of each of these functions."""
+    match value:
+        case {"Ref": name} if name in names:
+            return {"Fn::Sub": f"${{{name}}}:{ALIAS}"}
+        case {"Fn::GetAtt": [name, "Arn"]} if name in names:
+            return {"Fn::Sub": f"${{{name}.Arn}}:{ALIAS}"}
+        case dict():
+            return {key: _pointed(inner, names) for key, inner in value.items()}
+        case list():
+            return [_pointed(inner, names) for inner in value]
+    return value
 
 
 def digest(build: Path, parameters: Mapping[str, str]) -> str:

@@ -63,9 +63,9 @@ class Environment:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._restored.set()
         self._process.kill()
         self._process.wait()
+        self._restored.set()  # only now: one that goes on would be counted by whoever comes next
         self._server.shutdown()
         self._server.server_close()
         self._log.close()

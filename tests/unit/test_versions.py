@@ -158,6 +158,26 @@ def test_whatever_changes_is_published(tmp_path: Path, file: str, parameters: di
     assert digest(tmp_path, parameters) != before
 
 
+def test_who_invokes_such_a_function_invokes_its_alias_and_is_allowed_to(tmp_path: Path) -> None:
+    names = {"Fn::If": ["Warm", {"Fn::Join": [",", [{"Ref": "Waited"}, {"Ref": "Other"}]]}, ""]}
+    allowed = [{"Fn::GetAtt": ["Waited", "Arn"]}, {"Fn::GetAtt": ["Other", "Arn"]}, {"Fn::GetAtt": ["Waited", "Id"]}]
+    changed = json.loads(json.dumps(SMALL))
+    changed["Resources"]["Other"]["Properties"]["Environment"] = {"Variables": {"WAKE": names, "X": {"Ref": "X"}}}
+    changed["Resources"]["Role"] = {"Type": "AWS::IAM::Role", "Properties": {"Policies": [{"Resource": allowed}]}}
+    changed["Resources"]["Alarm"] = {"Type": "AWS::CloudWatch::Alarm", "Properties": {"Name": {"Ref": "Waited"}}}
+    versions.publish(written(tmp_path, changed), ON)
+    resources = read(tmp_path)["Resources"]
+
+    assert resources["Other"]["Properties"]["Environment"]["Variables"] == {
+        "WAKE": {"Fn::If": ["Warm", {"Fn::Join": [",", [{"Fn::Sub": "${Waited}:live"}, {"Ref": "Other"}]]}, ""]},
+        "X": {"Ref": "X"},
+    }
+    assert resources["Role"]["Properties"]["Policies"][0]["Resource"] == [
+        {"Fn::Sub": "${Waited.Arn}:live"}, *allowed[1:]
+    ]  # fmt: skip
+    assert resources["Alarm"] == changed["Resources"]["Alarm"]
+
+
 def test_a_changed_property_is_published(tmp_path: Path) -> None:
     before = digest(written(tmp_path, SMALL), ON)
     changed = json.loads(json.dumps(SMALL))
