@@ -24,7 +24,9 @@ from devkit import (
     secrets,
     session,
     target,
+    versions,
 )
+from devkit.built import BUILD
 from devkit.cloudformation import Standing
 from devkit.errors import UserError
 from devkit.sam import reason
@@ -124,29 +126,47 @@ def _deploy(steps: Steps, args: argparse.Namespace, chosen: Target, region: str)
         saved = samconfig.read(args.config_env)
         first = there is None and not saved.parameters
         guided = first and not args.yes and not _defaults_taken()
-        command = [
-            *("deploy", "--config-env", args.config_env, "--stack-name", chosen.stack, "--region", region),
-            *("--resolve-s3", "--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset"),
-        ]
-        if first:
-            # Not the template's default, which works without vapi-public-key; but `connect` insists on it in production.
-            command += ["--parameter-overrides", "ControlAuthentication=true"]
+        published = _publish(steps, {**(there.parameters if there else {}), **saved.overrides})
+        # Not the template's default, which works without vapi-public-key; but `connect` insists on it in production.
+        known = ["--parameter-overrides", "ControlAuthentication=true"] if first else []
+        command = [*_sam(args, chosen.stack, region), *known]
         if guided:
             failed = account.sam([*command, "--guided"])
             now = samconfig.read(args.config_env)
             # Its questions begin with the stack's name and region.
-            chosen = aim(now.stack_name or chosen.stack, now.region or region)
+            region = now.region or region
+            chosen = aim(now.stack_name or chosen.stack, region)
         elif args.yes:
             failed = account.sam([*command, "--no-confirm-changeset"], LOGS / "deploy.log")
         else:
             failed = account.sam(command)
         stack = cloudformation.find(chosen)
+        if not failed and not published and stack and _publish(steps, stack.parameters):
+            # It was one of the answers that have just been given.
+            failed = account.sam([*_sam(args, chosen.stack, region), "--no-confirm-changeset"], LOGS / "deploy.log")
+            stack = cloudformation.find(chosen)
         if failed:
             raise UserError(_why(chosen, stack, LOGS / "deploy.log" if args.yes else None))
         if stack is None:
             raise UserError("it went by another stack name or region: give them with --stack-name and --region")
         steps.tell(f"stack {chosen.stack} deployed: {stack.status}")
         return chosen, stack
+
+
+def _sam(args: argparse.Namespace, stack: str, region: str) -> list[str]:
+    return [
+        *("deploy", "--config-env", args.config_env, "--stack-name", stack, "--region", region),
+        *("--resolve-s3", "--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset"),
+    ]
+
+
+def _publish(steps: Steps, parameters: Mapping[str, str]) -> bool:
+    """Whether the next `sam deploy` will publish what starts from snapshots."""
+    if not versions.wanted(parameters):
+        return False
+    names = versions.publish(BUILD, parameters)
+    steps.tell(f"SnapStart: AWS takes a snapshot of {len(names)} functions, which is minutes")
+    return True
 
 
 def _defaults_taken() -> bool:

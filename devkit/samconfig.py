@@ -1,7 +1,11 @@
 """What `samconfig.toml` in this folder says of a deployment: SAM keeps the answers of `sam deploy --guided` there."""
 
+import re
+import shlex
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from devkit.errors import UserError
@@ -17,6 +21,8 @@ class Saved(NamedTuple):
     region: str = ""
     parameters: bool = False
     """Whether template parameters were saved, which `sam deploy --guided` does."""
+    overrides: Mapping[str, str] = MappingProxyType({})
+    """Those parameters, as far as they can be read."""
 
 
 def read(environment: str = ENVIRONMENT) -> Saved:
@@ -39,7 +45,25 @@ def read(environment: str = ENVIRONMENT) -> Saved:
         value = first(name)
         return value if isinstance(value, str) else ""
 
-    return Saved(text("stack_name"), text("region"), bool(first("parameter_overrides")))
+    given = first("parameter_overrides")
+    return Saved(text("stack_name"), text("region"), bool(given), _overrides(given))
+
+
+def _overrides(given: Any) -> dict[str, str]:
+    """SAM takes a text, a list of such or a table, and in a text `Name=value` as well as CloudFormation's own form."""
+    if isinstance(given, dict):
+        return {str(name): str(value) for name, value in given.items()}
+    texts = given if isinstance(given, list) else [given]
+    words = [word for text in texts if isinstance(text, str) for word in _words(text)]
+    plain = (re.sub(r"^ParameterKey=([^,]*),ParameterValue=", r"\1=", word).partition("=") for word in words)
+    return {name: value for name, equals, value in plain if equals}
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"cannot read parameter_overrides in {FILE}: {error}") from error
 
 
 def _within(value: Any, *names: str) -> Any:

@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from agent import agent
-from switchboard import aws, desk, line, worker
+from switchboard import aws, desk, line, snapshots, worker
 from switchboard.bus import Bus
 from switchboard.delivery import Speaker
 from switchboard.endings import Endings
@@ -65,7 +65,7 @@ benches = {
 }
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 agent.tools.load()
-store.warm()
+snapshots.ready(secrets, store.warm)
 
 
 @wakeable

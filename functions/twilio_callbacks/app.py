@@ -6,12 +6,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from switchboard import aws, callbacks, routes
+from switchboard import aws, callbacks, routes, snapshots
 from switchboard.bus import Bus
 from switchboard.callbacks import Attendant
 from switchboard.queue import Queue
 from switchboard.secrets import PUBLIC_BASE_URL, TWILIO_API_SECRET, TWILIO_AUTH_TOKEN, Secrets
 from switchboard.settings import Settings
+from switchboard.snapshots import Rehearsal
 from switchboard.store import Store
 from switchboard.telemetry import measured
 from switchboard.twilio_rest import Twilio
@@ -26,8 +27,8 @@ attendant = Attendant(
     twilio=Twilio(settings.twilio_url),
     left_voicemail=Bus(aws.client("events", settings.aws_url)).left_voicemail,
 )
-attendant.secrets.warm()
-attendant.store.warm()
+rehearsal = Rehearsal(callbacks.respond, attendant, routes.MUSIC)
+snapshots.ready(attendant.secrets, attendant.secrets.warm, attendant.store.warm, rehearsal=rehearsal)
 
 
 @measured

@@ -4,11 +4,12 @@ import os
 from typing import Any
 
 from agent import agent
-from switchboard import aws, phone
+from switchboard import aws, phone, routes, snapshots
 from switchboard.phone import Exchange
 from switchboard.queue import Queue
 from switchboard.secrets import CONNECTION, PUBLIC_BASE_URL, TWILIO_AUTH_TOKEN, VAPI_API_KEY, Secrets
 from switchboard.settings import Settings
+from switchboard.snapshots import Rehearsal
 from switchboard.store import Store
 from switchboard.telemetry import measured
 from switchboard.vapi import Vapi
@@ -29,9 +30,8 @@ exchange = Exchange(
     agent=agent,
     wake=waker.wake,
 )
-exchange.secrets.warm()
-exchange.store.warm()
-waker.warm()
+rehearsal = Rehearsal(phone.answer_call, exchange, routes.DEQUEUED)
+snapshots.ready(exchange.secrets, exchange.secrets.warm, exchange.store.warm, waker.warm, rehearsal=rehearsal)
 
 
 @measured

@@ -4,11 +4,12 @@ import os
 from typing import Any
 
 from agent import agent
-from switchboard import aws, webhook
+from switchboard import aws, snapshots, webhook
 from switchboard.desk import Desk
 from switchboard.queue import Queue
 from switchboard.secrets import CONNECTION, PUBLIC_BASE_URL, VAPI_WEBHOOK, Secrets
 from switchboard.settings import Settings
+from switchboard.snapshots import Rehearsal
 from switchboard.store import Store
 from switchboard.telemetry import measured
 from switchboard.waking import Waker, wakeable
@@ -29,8 +30,8 @@ desk = Desk(
 )
 if settings.preload_tools:
     agent.tools.load()
-desk.secrets.warm()
-desk.store.warm()
+rehearsal = Rehearsal(webhook.respond, desk, "/webhook/vapi")
+snapshots.ready(desk.secrets, desk.secrets.warm, desk.store.warm, rehearsal=rehearsal)
 
 
 @wakeable

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
 
 from switchboard import aws, signed, trust
+from switchboard.credentials import Container
 from switchboard.errors import SettingsError, Unavailable
 from switchboard.signed import Answered, Client, Keys, Unreachable
 
@@ -89,6 +90,47 @@ def test_an_emulator_is_never_shown_the_keys_of_the_environment(
     assert client.url == (endpoint or "https://sqs.eu-central-1.amazonaws.com")
 
 
+# SnapStart
+
+
+@pytest.fixture
+def container(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys that end, beside those that the environment had when the snapshot was taken."""
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9001/keys")
+    monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "proof")
+    aws._container.cache_clear()
+
+
+@pytest.mark.usefixtures("container")
+def test_keys_that_end_are_taken_before_those_of_the_environment_and_shared() -> None:
+    made = aws.client("sqs")
+
+    assert isinstance(made, Client)
+    assert isinstance(made._keys, Container)
+    assert (made._keys._url, made._keys._token) == ("http://127.0.0.1:9001/keys", "proof")
+    assert aws.client("ssm")._keys is made._keys
+
+
+@pytest.mark.usefixtures("container")
+def test_an_emulator_is_not_shown_keys_that_end_either() -> None:
+    assert aws.client("sqs", "http://localhost:4566")._keys == Keys("test", "test")
+
+
+@pytest.mark.usefixtures("container")
+def test_all_that_was_made_is_forgotten_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aws, "_made", [])
+    closed: list[object] = []
+    for kind in (Client, Container, BaseClient):
+        monkeypatch.setattr(kind, "close", lambda made: closed.append(made))
+    signed_one, container = aws.client("sqs"), aws.client("ssm")._keys
+    monkeypatch.setenv("AWS_CLIENT", "botocore")
+    theirs = aws.client("dynamodb")
+    closed.clear()  # a container has nothing when it is made
+    aws.forget()
+
+    assert {id(made) for made in closed} == {id(made) for made in (container, signed_one, aws.client("ssm"), theirs)}
+
+
 # botocore
 
 
@@ -127,7 +169,7 @@ def test_botocore_trusts_amazons_roots_where_they_are(monkeypatch: pytest.Monkey
 
 
 def test_without_keys_in_the_environment_botocore_finds_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    # As with SnapStart, where a function gets them from another place.
+    # As on a laptop, where a person's configuration has them.
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 

@@ -35,6 +35,7 @@ TEMPLATE = {
             "ControlAuthentication": "true",
             "TwilioApiKeySid": "",
             "DeletionProtection": "false",
+            "SnapStart": "false",
         }.items()
     },
     "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
@@ -262,6 +263,73 @@ def test_saved_parameters_are_not_asked_for_again(terminal: World, capsys: pytes
 
     assert ran(capsys, "deploy")[0] == 0
     assert terminal.happened[:2] == ["build", "deploy"]
+
+
+def built() -> Path:
+    """What `sam build` would have left."""
+    template = Path(".aws-sam/build/template.yaml")
+    template.parent.mkdir(parents=True)
+    function = {"Type": "AWS::Serverless::Function", "Properties": {"SnapStart": "if wanted"}}
+    template.write_text(json.dumps({"Parameters": {}, "Resources": {"Waited": function}}))
+    return template
+
+
+def test_who_wishes_snapshots_has_versions_published(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    store(world, *SECRETS)
+    template = built()
+    Path("samconfig.toml").write_text('[default.deploy.parameters]\nparameter_overrides = "SnapStart=true"\n')
+
+    code, lines, _ = ran(capsys, "deploy", "--yes")
+
+    assert code == 0
+    assert world.happened[:2] == ["build", "deploy"]
+    assert "SnapStart: AWS takes a snapshot of 1 functions, which is minutes" in lines
+    assert "AutoPublishAlias: live" in template.read_text()
+
+
+def test_a_stack_that_has_snapshots_keeps_them_whatever_is_saved_here(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(world, *SECRETS)
+    world.parameters = {"SnapStart": "true"}
+    template = built()
+    ran(capsys, "deploy", "--yes")
+    template.write_text(template.read_text().replace("AutoPublishAlias", "Nothing"))
+    world.happened.clear()
+
+    assert ran(capsys, "deploy", "--yes")[0] == 0
+    assert world.happened[:3] == ["build", "deploy", "connect"]
+    assert "AutoPublishAlias: live" in template.read_text()
+
+
+def test_snapshots_that_were_wished_for_in_an_answer_take_a_second_deployment(
+    terminal: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(terminal, *SECRETS)
+    terminal.answers = [""]
+    terminal.parameters = {"SnapStart": "true"}
+    terminal.saves = '[default.global.parameters]\nregion = "eu-west-1"\n'
+    template = built()
+
+    assert ran(capsys, "deploy")[0] == 0
+    assert terminal.happened[:4] == ["build", "guided", "deploy", "connect"]
+    assert terminal.commands[2] == [
+        *("deploy", "--config-env", "default", "--stack-name", "switchboard", "--region", "eu-west-1"),
+        *("--resolve-s3", "--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset"),
+        "--no-confirm-changeset",
+    ]
+    assert "AutoPublishAlias: live" in template.read_text()
+
+
+def test_without_the_wish_the_template_is_left_as_it_was_built(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(world, *SECRETS)
+    template = built()
+    before = template.read_text()
+
+    assert ran(capsys, "deploy", "--yes")[0] == 0
+    assert template.read_text() == before
 
 
 def test_a_plain_deployment_at_a_terminal_lets_sam_show_its_change_set(

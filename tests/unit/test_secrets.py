@@ -336,3 +336,23 @@ def test_a_forged_request_while_ssm_is_down_is_refused_and_not_an_outage(
         verified(secrets, "forged")
     assert len(ssm.requests) == 2
     assert values(secrets) == ["one"]
+
+
+def test_after_a_long_sleep_nothing_of_before_is_trusted_whatever_the_clock_says(
+    ssm: Ssm, secrets: Secrets, clock: Clock
+) -> None:
+    assert values(secrets) == ["one"]
+    ssm.values[VAPI_WEBHOOK] = listed("two")
+    clock.advance(-3600)
+    secrets.forget()
+
+    assert values(secrets) == ["two"]
+
+
+def test_what_was_forgotten_does_not_serve_while_ssm_is_down(ssm: Ssm, secrets: Secrets) -> None:
+    assert values(secrets) == ["one"]
+    secrets.forget()
+    ssm.down = OUTAGE
+
+    with pytest.raises(Unavailable):
+        secrets.active(VAPI_WEBHOOK)

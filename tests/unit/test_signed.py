@@ -502,3 +502,50 @@ def test_the_key_of_a_day_is_made_once(pauses: Pauses, clock: Clock, monkeypatch
     one.get_item()
 
     assert made == [f"{day}/eu-central-1/dynamodb/aws4_request" for day in ("20270115", "20270116")]
+
+
+# Keys that end, and a process that goes on elsewhere
+
+
+def test_each_request_is_signed_with_the_keys_of_its_moment(pauses: Pauses, clock: Clock) -> None:
+    aws, later = Aws(*[Answer()] * 2), Keys("AKIDLATER", "another secret", "another token")
+    given = [KEYS, later]
+    made = Client("dynamodb", URL, "eu-central-1", lambda: given.pop(0), clock=clock, sleep=pauses, dial=aws.dial)
+    made.get_item()
+    made.get_item()
+
+    for (_, sent, body), keys in zip(aws.requests, (KEYS, later), strict=True):
+        ours, botocores = signatures(sent, "dynamodb", body, keys, clock.now)
+        assert ours == botocores
+        assert sent["x-amz-security-token"] == keys.token
+
+
+def test_without_keys_a_request_is_an_outage_that_is_tried_once_more(pauses: Pauses, clock: Clock) -> None:
+    def none() -> Keys:
+        asked.append(1)
+        raise Unreachable("CredentialRetrievalError", "http://127.0.0.1")
+
+    asked: list[int] = []
+    aws = Aws()
+    made = Client("dynamodb", URL, "eu-central-1", none, clock=clock, sleep=pauses, dial=aws.dial)
+
+    with pytest.raises(Unreachable, match="CredentialRetrievalError"):
+        made.get_item()
+    assert len(asked) == 2
+    assert aws.requests == []
+
+
+def test_nothing_of_before_is_used_after_it_was_closed(pauses: Pauses, clock: Clock) -> None:
+    date = datetime.fromtimestamp(NOW + 3600, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    refused = Answer(403, {"__type": "InvalidSignatureException"}, date=date)
+    aws = Aws(refused, Answer(), Answer())
+    made = client(aws, pauses, clock)
+    made.get_item()
+    ahead = aws.requests[-1][1]["x-amz-date"]
+    made.close()
+    made.get_item()
+
+    assert aws.closed == [1]
+    assert len(aws.dialled) == 2
+    assert aws.requests[-1][1]["x-amz-date"] != ahead
+    assert aws.requests[-1][1]["x-amz-date"] == datetime.fromtimestamp(NOW, UTC).strftime("%Y%m%dT%H%M%SZ")

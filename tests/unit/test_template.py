@@ -712,10 +712,14 @@ def test_alarms_watch_metrics_that_exist() -> None:
 @pytest.fixture(scope="module")
 def expanded() -> dict[str, dict[str, Any]]:
     """The resources that SAM makes of the template, as CloudFormation will see them."""
+    return expand(load(TEXT))
+
+
+def expand(template: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The resources that SAM makes of a template."""
     python = ROOT / ".local/emulator/bin/python"
     if not python.exists():
         pytest.fail("SAM's translator is in .local/emulator, which is not there: run `make test`, which makes it")
-    template = load(TEXT)
     for resource in template["Resources"].values():
         for code in ("CodeUri", "ContentUri"):
             if code in resource["Properties"]:

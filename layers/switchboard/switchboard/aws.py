@@ -1,7 +1,7 @@
 """The one seam to AWS: which client, which time-outs. Everything that calls AWS goes through here.
 
 Two clients do the same: `signed`, small enough for a cold start, and botocore, with `AWS_CLIENT=botocore`, for services
-that the small one does not know, and where the keys are not in the environment (SnapStart).
+that the small one does not know, and where there are no keys that a function would be given.
 """
 
 import logging
@@ -19,9 +19,11 @@ from switchboard.settings import LOOPBACK
 
 BOTOCORE = "botocore"
 CLIENT_VARIABLE = "AWS_CLIENT"
+CONTAINER, CONTAINER_TOKEN = "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN"
 TEST_KEYS = signed.Keys("test", "test")
 # As botocore spells them in AWS_ENDPOINT_URL_..., https://docs.aws.amazon.com/sdkref/latest/guide/ss-endpoints-table.html
 ENDPOINTS = {"dynamodb": "DYNAMODB", "sqs": "SQS", "ssm": "SSM", "events": "EVENTBRIDGE", "lambda": "LAMBDA"}
+_made: list[Any] = []  # every client, and what gives them keys
 
 
 @cache
@@ -31,8 +33,17 @@ def client(service: str, endpoint: str = "") -> Any:
     # Whatever keys the environment holds, perhaps somebody's real ones: they are not for an emulator.
     keys = TEST_KEYS if endpoint else _keys(os.environ)
     if os.environ.get(CLIENT_VARIABLE) == BOTOCORE or service not in signed.OPERATIONS or not keys:
-        return _botocore(service, region, endpoint)
-    return signed.Client(service, endpoint or url(service, region, os.environ), region, keys)
+        made = _botocore(service, region, endpoint)
+    else:
+        made = signed.Client(service, endpoint or url(service, region, os.environ), region, keys)
+    _made.append(made)
+    return made
+
+
+def forget() -> None:
+    """Close all connections, and forget keys that were fetched: this process may go on elsewhere, and much later."""
+    for made in _made:
+        made.close()
 
 
 def url(service: str, region: str, env: Mapping[str, str]) -> str:
@@ -42,11 +53,23 @@ def url(service: str, region: str, env: Mapping[str, str]) -> str:
     return configured or f"https://{service}.{region}.{suffix}"
 
 
-def _keys(env: Mapping[str, str]) -> signed.Keys | None:
+def _keys(env: Mapping[str, str]) -> signed.Keys | Callable[[], signed.Keys] | None:
     """What Lambda gives to a function; None where it is somewhere else."""
+    # First, for with SnapStart any others would be those of the day when the snapshot was taken.
+    if env.get(CONTAINER):
+        return _container(env[CONTAINER], env.get(CONTAINER_TOKEN, ""))
     if not env.get("AWS_ACCESS_KEY_ID"):
         return None
     return signed.Keys(env["AWS_ACCESS_KEY_ID"], env.get("AWS_SECRET_ACCESS_KEY", ""), env.get("AWS_SESSION_TOKEN", ""))
+
+
+@cache
+def _container(url: str, token: str) -> Callable[[], signed.Keys]:
+    from switchboard.credentials import Container
+
+    made = Container(url, token)
+    _made.append(made)
+    return made
 
 
 def _botocore(service: str, region: str, endpoint: str) -> Any:

@@ -36,6 +36,10 @@ class Secrets:
         self._names = names
         self._client = client
         self._clock = clock
+        self.forget()
+
+    def forget(self) -> None:
+        """Trust nothing that was read, however young it seems: the clock may have stood still, or the day be another."""
         self._values: dict[str, str] = {}
         self._read_at = self._asked_at = float("-inf")
 

@@ -146,7 +146,7 @@ class Client:
         service: str,
         url: str,
         region: str,
-        keys: Keys,
+        keys: Keys | Callable[[], Keys],
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -159,7 +159,7 @@ class Client:
         self._skew = 0.0  # seconds that AWS's clock is ahead of ours, once it has said so
         # Taken out while in use, so that threads share none, and one that was left in the middle of an answer never returns.
         self._idle: list[socket.socket] = []
-        self._key = ("", b"")
+        self._key = ("", "", b"")
 
     def __getattr__(self, name: str) -> Callable[..., dict[str, Any]]:
         if name not in OPERATIONS[self._service]:
@@ -178,6 +178,12 @@ class Client:
                 self._idle.append(self._dial(self.url))
             except Unreachable:
                 return
+
+    def close(self) -> None:
+        """Close what is kept, and forget what was known of the time: this process may go on elsewhere, and much later."""
+        while self._idle:
+            self._idle.pop().close()
+        self._skew, self._key = 0.0, ("", "", b"")
 
     def _call(self, operation: str, **request: Any) -> dict[str, Any]:
         wanted = asked(self._service, operation, request)
@@ -256,24 +262,25 @@ class Client:
         return answer
 
     def _headers(self, wanted: Asked) -> dict[str, str]:
+        keys = self._keys if isinstance(self._keys, Keys) else self._keys()
         headers = {**wanted.headers, "host": self._host, "x-amz-date": _date(int(self._clock() + self._skew))}
-        if self._keys.token:
-            headers["x-amz-security-token"] = self._keys.token
+        if keys.token:
+            headers["x-amz-security-token"] = keys.token
         headers = dict(sorted(headers.items()))
-        return {**headers, "authorization": self._authorization(wanted, headers)}
+        return {**headers, "authorization": self._authorization(keys, wanted, headers)}
 
-    def _authorization(self, wanted: Asked, headers: Mapping[str, str]) -> str:
+    def _authorization(self, keys: Keys, wanted: Asked, headers: Mapping[str, str]) -> str:
         moment = headers["x-amz-date"]
         scope = f"{moment[:8]}/{self._region}/{self._service}/aws4_request"
-        if self._key[0] != scope:
-            self._key = (scope, signing_key(self._keys.secret, scope))
+        if self._key[:2] != (keys.secret, scope):
+            self._key = (keys.secret, scope, signing_key(keys.secret, scope))
         names = ";".join(headers)  # in order already
         path = _signed_path(wanted.path)
         lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
         said = f"POST\n{path}\n\n{lines}\n{names}\n{hashlib.sha256(wanted.body).hexdigest()}"
         text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(said.encode()).hexdigest()}"
-        signature = hmac.digest(self._key[1], text.encode(), "sha256").hex()
-        return f"AWS4-HMAC-SHA256 Credential={self._keys.id}/{scope}, SignedHeaders={names}, Signature={signature}"
+        signature = hmac.digest(self._key[2], text.encode(), "sha256").hex()
+        return f"AWS4-HMAC-SHA256 Credential={keys.id}/{scope}, SignedHeaders={names}, Signature={signature}"
 
 
 @lru_cache(1)

@@ -101,7 +101,7 @@ class Rig:
 
     def requests(self, artefact: Artefact, scene: Scene, number: int) -> Counter[str]:
         """What a start and so many events ask of the world."""
-        self._prepare(scene, number)
+        self.prepare(scene, number)
         self._world.take()
         self.runtime.play(artefact, scenes.first(scene, self._world, number), self._world.env, count=False)
         return self._world.take()
@@ -109,11 +109,11 @@ class Rig:
     def _play(self, artefact: Artefact, scene: Scene | None, number: int, *, count: bool = False) -> Any:
         events: Any = [{}] * number
         if scene:
-            self._prepare(scene, number)
+            self.prepare(scene, number)
             events = scenes.first(scene, self._world, number)
         return self.runtime.play(artefact, events, self._world.env, count=count and self._count)
 
-    def _prepare(self, scene: Scene, number: int) -> None:
+    def prepare(self, scene: Scene, number: int) -> None:
         """What has to be there before a scene begins: an appointment, and accepted calls for a worker to work on."""
         if scene in (scenes.LOOK_UP, scenes.RECORD):
             self._ask(scenes.LOOK_UP, 1)

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from py_compile import PycInvalidationMode
@@ -103,13 +103,24 @@ class Runtime:
 
         `count` its instructions, which takes twenty times as long. `Failed` for whatever is no answer.
         """
+        command, variables = self.start(artefact, env, via=VALGRIND if count else ())
+        return play(command, artefact.code, variables, events, watch or Watch())
+
+    def start(
+        self, artefact: Artefact, env: dict[str, str], *, via: Sequence[str] = ()
+    ) -> tuple[list[str], dict[str, str]]:
+        """The command that becomes the function, and its environment, which lacks only the Runtime API's address."""
         sandbox = Sandbox(code=artefact.code, layers=artefact.opt, runtime=self._home, bubblewrap=None)
         about = {"Runtime": "python3.13", "Handler": artefact.handler, "Name": artefact.name}
         variables = sandbox.variables({**about, "Timeout": artefact.timeout, "MemorySize": artefact.memory})
-        command = sandbox.command(artefact.handler, via=VALGRIND if count else ())
         # A random order of sets would be another number of instructions.
         fixed = {"PYTHONHASHSEED": "0", "HOME": "/nonexistent"}
-        return play(command, artefact.code, variables | artefact.variables | env | fixed, events, watch or Watch())
+        return sandbox.command(artefact.handler, via=via), variables | artefact.variables | env | fixed
+
+    def add(self, module: str, code: str) -> None:
+        """Put a module where the runtime client's own are, to stand before a function's."""
+        (packages,) = self._home.glob("lib/python3*/site-packages")
+        (packages / f"{module}.py").write_text(code)
 
     def look(self, artefact: Artefact, env: dict[str, str]) -> Loaded:
         """What a function loads while it starts."""
