@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -54,10 +55,10 @@ class Function:
             bubblewrap=bubblewrap() if sandboxed else None,
         )
         rie = _rie(local)
-        self._port, api_port = _free_ports(2)
         self._log = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed in `close`
-        self._process = self._start(rie, api_port, self._environment(env or {}))
-        self._await()
+        with _free_ports(2) as (self._port, api_port):
+            self._process = self._start(rie, api_port, self._environment(env or {}))
+            self._await()
 
     def __enter__(self) -> Self:
         return self
@@ -180,15 +181,16 @@ def _rie(local: Path) -> Path:
     return found[0].resolve()
 
 
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
+@contextmanager
+def _free_ports(count: int) -> Iterator[list[int]]:
+    """Ports that the kernel gives to nobody else meanwhile: only who asks for that very number can listen there."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
+            # As Go does for whatever listens, RIE included: it may then share the port with this one, which never will.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+        yield [probe.getsockname()[1] for probe in probes]
 
 
 def _listening(port: int) -> bool:

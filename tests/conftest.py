@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,15 @@ ENVIRONMENT: Mapping[str, str] = MappingProxyType(
         "APOLOGY": "We are sorry, we cannot take your call right now.",
     }
 )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share the tests out between the processes of `pytest -n`."""
+    from tests.distribution import Distribution  # not needed, and so not loaded, where there is one process
+
+    config.option.loadscopereorder = False
+    return Distribution(config, log)
 
 
 class Clock:

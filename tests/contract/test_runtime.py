@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from devkit import cli, facts
+from devkit import cli, facts, runtime
 from devkit.built import Built
 from devkit.errors import UserError
 from devkit.runtime import Function, read_env
@@ -124,6 +125,13 @@ def test_closing_leaves_nothing_running(build: Path, sandboxed: bool) -> None:
     while children() & started:
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_port_that_is_meant_for_a_function_is_given_to_nobody_else() -> None:
+    with runtime._free_ports(2) as ports:
+        for port in ports:
+            with socket.socket() as other, pytest.raises(OSError, match="in use"):
+                other.bind(("127.0.0.1", port))
 
 
 def test_a_function_that_cannot_start_is_one_clear_error(build: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import socket
 import time
 import zipfile
@@ -17,15 +18,29 @@ from devkit.stack import Stack
 
 FIRST_PORT = 4700  # not the one of `make up`, which may run beside the tests
 STEP = 10
+KEPT: dict[int, socket.socket] = {}  # by the first port of a row, what keeps other runs of the tests away from it
 DEADLINE = 30  # seconds
 
 
 def free_port() -> int:
-    """The first of as many free ports in a row as a stack needs."""
+    """The first of as many free ports in a row as a stack needs; no other run of the tests gets them, now or later."""
     for first in range(FIRST_PORT, 65000, STEP):
-        if all(is_free(port) for port in range(first, first + PORTS)):
+        if keep(first) and all(is_free(port) for port in range(first, first + PORTS)):
             return first
     raise AssertionError("no free ports")
+
+
+def keep(first: int) -> bool:
+    """Whether a row is this process's own: the one that has bound the row's last port, which no stack uses."""
+    if first not in KEPT:
+        mark = socket.socket()
+        try:
+            mark.bind(("127.0.0.1", first + STEP - 1))
+        except OSError:
+            mark.close()
+            return False
+        KEPT[first] = mark
+    return True
 
 
 def is_free(port: int) -> bool:
@@ -51,7 +66,8 @@ def wait_for[T](ask: Callable[[], T], seconds: float = DEADLINE) -> T:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """A stack of the tests' own, with the fakes as `stack.fakes`."""
-    with Stack(free_port()) as running:
+    # Where several processes run the tests, another one reads the build: it stays what `make test` has made it.
+    with Stack(free_port(), build="PYTEST_XDIST_WORKER" not in os.environ) as running:
         yield running
 
 
