@@ -139,8 +139,9 @@ def test_what_the_emulator_drops_is_made_up_for(stack: Stack) -> None:
     asked = ("accept", "back", "brief", "dequeued", "hold", "inbound", "leg", "music", "status", "step", "wait")
     voice = [f"POST /voice/{path}" for path in asked]
     page = ["GET /", "GET /assets/{name}", "GET /console/calls", "GET /console/calls/{call_id}"]
+    messages = ["POST /webhook/vapi", "POST /webhook/vapi/tools"]
     acts = [f"POST /console/calls/{{call_id}}/{action}" for action in ("end", "say", "transfer")]
-    assert stack.facts["routes"] == [*page, "GET /health", "GET /voice/tune", *acts, *voice, "POST /webhook/vapi"]
+    assert stack.facts["routes"] == [*page, "GET /health", "GET /voice/tune", *acts, *voice, *messages]
 
 
 def test_wiring_again_changes_nothing_and_takes_away_what_is_no_longer_in_the_template(stack: Stack) -> None:
