@@ -19,7 +19,7 @@ from devkit.deployed import Deployed
 from devkit.rest import Failed
 from devkit.session import Session
 from devkit.target import Target
-from switchboard import control
+from switchboard import control, desk
 from switchboard.secrets import VAPI_PUBLIC_KEY, VAPI_WEBHOOK
 from switchboard.settings import LOCAL
 from switchboard.signatures import sign
@@ -58,11 +58,16 @@ def _faults(http: httpx.Client, known: Deployed, now: float) -> Iterator[str]:
     message = {"type": UNKNOWN_TYPE, "timestamp": int(now * 1000), "call": _call(known)}
     body = json.dumps({"message": message}).encode()
     for secret, wanted in ((known.value(VAPI_WEBHOOK), 200), ("Zm9yZ2Vk", 401)):
-        headers = sign(known.scheme, body, secret, timestamp=int(now), message_id="msg_probe")
-        answer = _post(http, url, body, {"content-type": "application/json", **headers})
+        headers = {"content-type": "application/json"}
+        headers |= sign(known.scheme, body, secret, timestamp=int(now), message_id="msg_probe")
+        answer = _post(http, url, body, headers)
         if answer.status_code != wanted:
             whose = "signed" if wanted == 200 else "forged"
             yield f"a {whose} message is answered {answer.status_code}: see `switchboard doctor --last`"
+        answer = _post(http, desk.tools_url(url), body, headers)
+        if answer.status_code != wanted:
+            # A stack that was deployed before there was such a route, or a domain of one's own that does not pass it on.
+            yield f"/webhook/vapi/tools, for calls of tools, answers {answer.status_code} instead of {wanted}: deploy first"
     fallback = _post(http, known.outputs["VoiceFallbackUrl"], b"", {})
     if fallback.status_code != 200 or "<Response" not in fallback.text:
         yield f"the fallback URL answers {fallback.status_code}: see the log of VoiceFallbackFunction"

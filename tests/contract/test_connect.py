@@ -853,6 +853,34 @@ def test_a_stack_that_takes_forged_messages_is_not_called_connected(
     assert "a forged message is answered 200" in capsys.readouterr().out
 
 
+def test_no_tool_is_sent_to_a_stack_that_has_no_route_for_it_yet(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack, before = world._stack, world.state()
+    older = lambda request: httpx.Response(404) if request.url.path.endswith("/tools") else stack(request)
+    monkeypatch.setattr(world, "_stack", older)
+
+    assert world.connect() == 1
+    assert (
+        "FAILED: /webhook/vapi/tools, for calls of tools, answers 404 instead of 200: deploy first; "
+        "/webhook/vapi/tools, for calls of tools, answers 404 instead of 401: deploy first\n"
+    ) in capsys.readouterr().out
+    assert world.state() == before
+
+
+def test_tools_of_an_older_deployment_are_taken_over_and_not_made_twice(world: World) -> None:
+    world.connect()
+    tools = world.objects("tool")
+    for tool in tools:
+        tool["server"]["url"] = WEBHOOK
+    gone = {**tools[0], "id": "old", "function": {**tools[0]["function"], "name": "no_longer_there"}}
+    world.vapi.account.objects["tool"]["old"] = gone
+
+    assert world.connect() == 0
+    assert [one["id"] for one in world.objects("tool")] == [one["id"] for one in tools]
+    assert {one["server"]["url"] for one in world.objects("tool")} == {f"{WEBHOOK}/tools"}
+
+
 def test_a_field_that_vapi_shows_otherwise_is_told_and_does_not_hold_up_the_rest(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -559,6 +559,21 @@ def test_an_after_call_tool_that_nobody_needs_any_more_expires(house: House, led
     assert (ledger.effects, row(house)["state"]) == ([], "EXPIRED")
 
 
+def test_an_after_call_tool_may_have_a_deadline_of_its_own(house: House, tools: Toolbox, ledger: Ledger) -> None:
+    @tools.tool(after_call=True, deadline=60)
+    def hurry() -> str:
+        """Hurry."""
+        ledger.act("hurry")
+        return "Done."
+
+    ask(house, tool_call("hurry", {}))
+    webhook.respond(house.desk, house.event(message("status-update", house.clock, status="ended")))
+    house.clock.advance(61)
+    house.run(house.after)
+
+    assert (ledger.effects, row(house)["state"]) == ([], "EXPIRED")
+
+
 def test_an_after_call_tool_accepted_after_the_end_runs_at_once(house: House, ledger: Ledger) -> None:
     webhook.respond(house.desk, house.event(message("status-update", house.clock, status="ended")))
     ask(house, tool_call("send", {"text": "Bye"}))

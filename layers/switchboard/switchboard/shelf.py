@@ -6,9 +6,9 @@ and believed as long as it is about this very code. Where it is not, the tools a
 """
 
 import hashlib
+import importlib.util
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
@@ -21,7 +21,7 @@ CATALOGUE = "catalogue.json"
 
 
 class Catalogue(NamedTuple):
-    """What can be known of tools without them. `digest` says of which code."""
+    """What can be known of tools without them. `digest` is of that, and of the code that it is about."""
 
     digest: str
     after_call: dict[str, float]
@@ -29,9 +29,16 @@ class Catalogue(NamedTuple):
 
 
 class Shelf:
-    """The `Toolbox` called `tools` of the module of that name, from the moment that one of them is needed."""
+    """The `Toolbox` called `tools` of a module, from the moment that one of them is needed.
+
+    What the definitions are made of, values of an enum for example, must be in the module's package, its data files
+    included, or in a library: a change elsewhere would not be noticed.
+    """
 
     def __init__(self, module: str) -> None:
+        self._package, dot, _ = module.partition(".")
+        if not dot:
+            raise TypeError(f"the tools are in a module of the agent's package, and {module} has none")
         self._module = module
 
     @cached_property
@@ -47,10 +54,10 @@ class Shelf:
     @cached_property
     def catalogue(self) -> Catalogue:
         """What is known of them, from the file if that is about this code."""
-        folder = sys.modules[self._module.partition(".")[0]].__path__[0]
-        digest = digest_of(folder)
+        folder = import_module(self._package).__path__[0]
+        code = digest_of(folder)
         written = read(os.path.join(folder, CATALOGUE))  # noqa: PTH118 - pathlib costs more than all of this
-        return written if written and written.digest == digest else describe(self.toolbox, digest)
+        return written if written and written.digest == signed(written, code) else describe(self.toolbox, code)
 
     @property
     def after_call(self) -> dict[str, float]:
@@ -73,9 +80,16 @@ class Shelf:
         return len(self.catalogue.definitions)
 
 
-def describe(toolbox: "Toolbox", digest: str) -> Catalogue:
-    """What is to be written down of these tools."""
-    return Catalogue(digest, toolbox.after_call, toolbox.definitions())
+def describe(toolbox: "Toolbox", code: str) -> Catalogue:
+    """What is to be written down of these tools; `code` is `digest_of` what they are made of."""
+    made = Catalogue("", toolbox.after_call, toolbox.definitions())
+    return made._replace(digest=signed(made, code))
+
+
+def signed(catalogue: Catalogue, code: str) -> str:
+    """The digest that stands in a catalogue of this content about this code."""
+    content = json.dumps([code, *catalogue[1:]], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def read(path: str) -> Catalogue | None:
@@ -88,14 +102,25 @@ def read(path: str) -> Catalogue | None:
 
 
 def digest_of(folder: str) -> str:
-    """By which the agent's code is known, and what makes its definitions."""
+    """By which all is known that an agent's definitions are made of: its own files, our code, and pydantic's version."""
     made = hashlib.sha256()
-    here = os.path.dirname(__file__)  # noqa: PTH120 - as above
-    sources = [os.path.join(here, name) for name in ("schemas.py", "tools.py")]  # noqa: PTH118 - as above
-    for top, folders, names in os.walk(folder):
-        folders.sort()
-        sources += [os.path.join(top, name) for name in sorted(names) if name.endswith(".py")]  # noqa: PTH118 - as above
-    for path in sources:
+    for path in (*_ours(), *_files(folder)):
         with open(path, "rb") as file:  # noqa: PTH123 - as above
             made.update(hashlib.sha256(file.read()).digest())
     return made.hexdigest()
+
+
+def _ours() -> Iterator[str]:
+    here = os.path.dirname(__file__)  # noqa: PTH120 - as above
+    yield from (os.path.join(here, name) for name in ("messages.py", "schemas.py", "tools.py"))  # noqa: PTH118 - as above
+    pydantic = importlib.util.find_spec("pydantic")  # found, and not loaded
+    if pydantic and pydantic.origin:
+        yield os.path.join(os.path.dirname(pydantic.origin), "version.py")  # noqa: PTH118, PTH120 - as above
+
+
+def _files(folder: str) -> Iterator[str]:
+    """All but bytecode and the catalogue itself, in order. What a link points to counts, a link to nothing does not."""
+    for top, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        paths = (os.path.join(top, name) for name in sorted(names) if name != CATALOGUE)  # noqa: PTH118 - as above
+        yield from (path for path in paths if os.path.isfile(path))  # noqa: PTH113 - as above
