@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Self
 
 import pytest
@@ -175,6 +176,18 @@ def test_connections_of_two_hosts_are_kept_apart(sender: Sender) -> None:
     assert [len(asked) for asked in (*one.requests, *other.requests)] == [2, 1]
 
 
+def test_a_connection_that_was_idle_for_long_is_closed_when_another_host_is_asked(sender: Sender, clock: Clock) -> None:
+    with Remote([OK, OK]) as one, Remote([OK, OK]) as other:
+        sender(ask(one))
+        clock.advance(4.9)
+        sender(ask(other))
+        assert not one.closed.is_set()
+
+        clock.advance(0.1)
+        sender(ask(other))
+        assert one.closed.wait(5)
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
@@ -243,3 +256,21 @@ def test_connecting_takes_a_second_at_the_most(monkeypatch: pytest.MonkeyPatch) 
             Sender()(Request("GET", "https://vapi.example/", {}, None, timeout))
 
     assert seconds == [0.3, https.CONNECT_TIMEOUT]
+
+
+def test_nothing_waits_to_be_sent_and_a_silent_connection_is_watched() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        with closing(https.opened(url, 1)) as made:
+            assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+def test_an_idle_connection_is_quiet_until_something_comes_or_it_is_closed() -> None:
+    for act in (lambda far: far.sendall(b"HTTP/1.1 200 OK\r\n\r\n"), socket.socket.close):
+        near, far = socket.socketpair()
+        with near, far:
+            assert https.quiet(near)
+
+            act(far)
+            assert not https.quiet(near)

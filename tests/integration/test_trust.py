@@ -1,5 +1,6 @@
 """Whom we believe over TLS, on real handshakes: a root that lies in the folder, and nobody else."""
 
+import select
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,9 @@ from layers.dependencies import roots
 from switchboard import signed, trust
 from switchboard.errors import NotDone
 from switchboard.https import Sender
-from switchboard.signed import Unreachable
+from switchboard.signed import Client, Keys, Unreachable
 from switchboard.vapi import Vapi
-from tests.benchmarks.rig.front import Authority, Front
+from tests.benchmarks.rig.front import CONNECTION, Authority, Front
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +60,20 @@ def test_a_root_in_the_folder_is_believed(folder: Path, authority: Authority, va
     with pytest.raises(NotDone, match="http_401"):
         Vapi(vapi.url, send).create_call("not the key", {}, timeout=5)
     signed.dial(vapi.url).close()
+
+
+def test_the_tickets_that_follow_a_handshake_are_no_reason_to_connect_again(
+    folder: Path, authority: Authority, vapi: Front
+) -> None:
+    believe(folder, authority)
+    vapi.watch = lambda _name, _body, _send: (200, [], b"{}")
+    client = Client("dynamodb", vapi.url, "eu-central-1", Keys("a", "b"))
+    client.connect()
+    assert select.select(client._idle, [], [], 5)[0]  # a ticket of TLS 1.3, as it looks from outside
+
+    client.get_item()
+    client.close()
+    assert vapi.take()[CONNECTION] == 1
 
 
 def test_nobody_else_is_believed(folder: Path, authority: Authority, vapi: Front, tmp_path: Path) -> None:

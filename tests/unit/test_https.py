@@ -2,8 +2,10 @@
 
 import http.client
 import io
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from switchboard import https
-from switchboard.https import Answer, Lost, Request, Unreached
+from switchboard.https import Answer, Lost, Request, Sender, Unreached
+from tests.conftest import Clock
 
 
 class Line:
@@ -146,6 +149,7 @@ HEAD = "HTTP/1.1 200 OK\r\n"
         ("content-length: 99999999999\r\n", b"{}", "ContentLength"),
         (f"content-length: {https.MAX_BODY + 1}\r\n", b"{}", "BodyTooLarge"),
         ("transfer-encoding: gzip, chunked\r\n", b"2\r\n{}\r\n0\r\n\r\n", "TransferEncoding"),
+        ("transfer-encoding: chunked\r\ncontent-length: 2\r\n", b"2\r\n{}\r\n0\r\n\r\n", "TransferEncoding"),
         ("transfer-encoding: chunked\r\n", b"z\r\n{}\r\n0\r\n\r\n", "Chunk"),
         ("transfer-encoding: chunked\r\n", b"-2\r\n{}\r\n0\r\n\r\n", "Chunk"),
         ("transfer-encoding: chunked\r\n", b"2\r\n{}xx0\r\n\r\n", "Chunk"),
@@ -153,6 +157,8 @@ HEAD = "HTTP/1.1 200 OK\r\n"
         ("transfer-encoding: chunked\r\n", b"1" * (https.MAX_HEAD + 1), "Chunk"),
         ("x: a\r\n folded\r\ncontent-length: 0\r\n", b"", "BadHeader"),
         ("x : a\r\ncontent-length: 0\r\n", b"", "BadHeader"),
+        ("x: a\rb\r\ncontent-length: 0\r\n", b"", "BadHeader"),
+        ("x: a\nb: c\r\ncontent-length: 0\r\n", b"", "BadHeader"),
         ("no colon\r\ncontent-length: 0\r\n", b"", "BadHeader"),
     ],
 )
@@ -175,6 +181,63 @@ def test_a_head_without_an_end_is_given_up() -> None:
 def test_a_body_without_an_end_is_given_up() -> None:
     with pytest.raises(Lost, match=r"^BodyTooLarge$"):
         read(HEAD.encode() + b"\r\n" + bytes(https.MAX_BODY + 1))
+
+
+def test_chunks_without_an_end_are_given_up() -> None:
+    size = https.MAX_BODY - 1
+    with pytest.raises(Lost, match=r"^BodyTooLarge$"):
+        read(
+            f"{HEAD}transfer-encoding: chunked\r\n\r\n{size:x}\r\n".encode() + bytes(size) + b"\r\n2\r\n{}\r\n0\r\n\r\n"
+        )
+
+
+class Drip(Line):
+    """A connection on which a second passes before each piece, of which there is no end."""
+
+    def __init__(self, clock: Clock, begin: bytes, piece: bytes) -> None:
+        super().__init__(b"")
+        self._clock = clock
+        self._pieces = chain([begin], repeat(piece, 100))
+        self.waits: list[float] = []
+
+    def settimeout(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    def recv(self, _size: int) -> bytes:
+        self._clock.advance(1)
+        return next(self._pieces)
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        ("HTTP/1.1 ", b"2"),
+        (HEAD, b"x: y\r\n"),
+        ("HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (f"{HEAD}content-length: 1000\r\n\r\n", b"x"),
+        (f"{HEAD}transfer-encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (f"{HEAD}transfer-encoding: chunked\r\n\r\n0\r\n", b"x: y\r\n"),
+        (f"{HEAD}\r\n", b"x"),
+    ],
+)
+def test_an_answer_that_comes_in_drops_is_lost_when_its_time_is_over(begin: str, piece: bytes, clock: Clock) -> None:
+    line: Any = Drip(clock, begin.encode(), piece)
+    with pytest.raises(Lost, match=r"^ReadTimeout$"):
+        https.exchange(line, b"", 3, clock)
+
+    assert line.waits == [3, 3, 2, 1]
+    assert line.closed
+
+
+def test_sending_is_part_of_the_time(clock: Clock) -> None:
+    class Slow(Drip):
+        def sendall(self, _message: bytes) -> None:
+            clock.advance(2)
+
+    line: Any = Slow(clock, b"HTTP/1.1 204 No Content\r\n\r\n", b"")
+    https.exchange(line, b"", 3, clock)
+
+    assert line.waits == [3, 1]
 
 
 def test_the_same_length_twice_is_one() -> None:
@@ -223,8 +286,58 @@ def test_a_request_is_one_message() -> None:
         ("https://api.vapi.ai/call", {"authorization": "Bearer k\r\nx: y"}),
         ("https://api.vapi.ai/call", {"authorization": "Bearer \u00e9"}),
         ("https://api.vapi.ai/call", {"authorization": "Bearer \x00"}),
+        ("https://api.vapi.ai/call", {"x: y\r\nz": "a"}),
+        ("https://api.vapi.ai/call", {"x\n": "a"}),
+        ("https://api.vapi.ai/call", {"x\r": "a"}),
+        ("https://api.vapi.ai/call", {"x\0": "a"}),
+        ("https://api.vapi.ai/call", {"x:y": "a"}),
+        ("https://api.vapi.ai/call", {"content-length ": "9"}),
+        ("https://api.vapi.ai/call", {"\u00e9": "a"}),
     ],
 )
 def test_what_would_be_another_request_is_not_sent(url: str, headers: Mapping[str, str]) -> None:
     with pytest.raises(Unreached):
         https.written(Request("POST", url, headers, b"{}", 1))
+
+
+# Connections
+
+
+@pytest.mark.parametrize("url", ["http://api.vapi.ai:port/", "http://api.vapi.ai:99999/", "http://[::1/"])
+def test_where_a_url_leads_nowhere_nobody_is_reached(url: str) -> None:
+    with pytest.raises(Unreached):
+        Sender(addresses=lambda _host, _port: [])(Request("GET", url, {}, None, 1))
+
+
+def test_only_the_first_addresses_of_a_host_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def connect(address: tuple[str, int], _timeout: float) -> socket.socket:
+        tried.append(address[0])
+        raise TimeoutError
+
+    monkeypatch.setattr("socket.create_connection", connect)
+    with pytest.raises(Unreached):
+        https.opened("http://api.vapi.ai/", 1, lambda _host, _port: [f"192.0.2.{number}" for number in range(9)])
+
+    assert tried == ["192.0.2.0", "192.0.2.1", "192.0.2.2", "192.0.2.3"]
+
+
+def test_of_two_connections_to_one_place_one_is_kept_and_the_other_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = b"HTTP/1.1 204 No Content\r\n\r\n"
+    lines = [Line(answer), Line(answer)]
+    free = list(lines)
+
+    def opened(*_: Any) -> Line:
+        line = free.pop()
+        if free:  # as another thread asks meanwhile
+            sender(asked())
+        return line
+
+    monkeypatch.setattr(https, "opened", opened)
+    sender = Sender(keep=5)
+    sender(asked())
+    assert sorted(line.closed for line in lines) == [False, True]
+
+    sender.close()
+    assert all(line.closed for line in lines)

@@ -18,7 +18,7 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchboard import signed
+from switchboard import https, signed
 from switchboard.signed import Answered, Client, Keys, Unreachable
 from tests.conftest import NOW, Clock
 
@@ -48,6 +48,7 @@ class Aws:
         self.dialled: list[str] = []
         self.closed: list[int] = []
         self.refused: list[Exception] = []
+        self.noisy: set[int] = set()  # connections on which something lies unread
 
     def dial(self, url: str) -> Any:
         self.dialled.append(url)
@@ -62,6 +63,10 @@ class Line:
     def __init__(self, aws: Aws, number: int) -> None:
         self._aws, self._number = aws, number
         self.timeout = 0.0
+
+    @property
+    def quiet(self) -> bool:
+        return self._number not in self._aws.noisy
 
     def settimeout(self, seconds: float) -> None:
         self.timeout = seconds
@@ -93,6 +98,12 @@ class Pauses:
 
     def __call__(self, seconds: float) -> None:
         self.seconds.append(seconds)
+
+
+@pytest.fixture(autouse=True)
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line is no socket that could be looked at."""
+    monkeypatch.setattr(https, "quiet", lambda line: line.quiet)
 
 
 @pytest.fixture
@@ -222,6 +233,20 @@ def test_an_invocation_that_may_have_begun_is_not_asked_for_again(
     assert not pauses.seconds
 
 
+@pytest.mark.parametrize("stale", [b"", BrokenPipeError(), ConnectionResetError()])
+def test_an_invocation_over_a_forgotten_connection_is_not_sent_again(
+    stale: Exception | bytes, pauses: Pauses, clock: Clock
+) -> None:
+    aws = Aws(Answer(202, b""), stale)
+    made = client(aws, pauses, clock, "lambda")
+    wanted = {"FunctionName": "f", "InvocationType": "Event", "Payload": b"{}"}
+    made.invoke(**wanted)
+
+    with pytest.raises(Unreachable, match="ConnectionClosedError"):
+        made.invoke(**wanted)
+    assert [number for number, _, _ in aws.requests] == [1, 1]
+
+
 def test_an_invocation_whose_answer_somebody_waits_for_is_botocores(pauses: Pauses, clock: Clock) -> None:
     aws = Aws()
     with pytest.raises(ValueError, match=r"use boto3\.client\('lambda'\)"):
@@ -273,6 +298,21 @@ def test_a_connection_that_cannot_be_opened_ahead_is_met_by_the_request(pauses: 
     made.connect()
 
     assert made.get_item() == {}
+
+
+@pytest.mark.parametrize("service", ["dynamodb", "lambda"])
+def test_what_came_unasked_over_a_kept_connection_answers_nothing(service: str, pauses: Pauses, clock: Clock) -> None:
+    aws = Aws()
+    made = client(aws, pauses, clock, service)
+    made.connect()
+    aws.noisy = {1}
+    if service == "lambda":
+        made.invoke(FunctionName="f", InvocationType="Event", Payload=b"{}")
+    else:
+        made.get_item()
+
+    assert [number for number, _, _ in aws.requests] == [2]
+    assert aws.closed == [1]
 
 
 @pytest.mark.parametrize("stale", [b"", BrokenPipeError(), ConnectionResetError()])

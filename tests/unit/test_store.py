@@ -166,6 +166,16 @@ def test_a_value_that_an_expression_lacks_is_a_mistake_before_anything_is_sent()
     assert dynamo.requests == []
 
 
+@pytest.mark.parametrize(
+    ("fields", "asked"), [({}, "ALL_NEW"), ({"before": True}, "ALL_OLD"), ({"blind": True}, "NONE")]
+)
+def test_an_update_asks_for_no_more_of_the_item_than_is_looked_at(fields: dict[str, bool], asked: str) -> None:
+    dynamo = Dynamo()
+    store(dynamo).update(Update(KEY, "SET #a = :a", "", {"a": 1}, **fields))
+
+    assert dynamo.only()["ReturnValues"] == asked
+
+
 def test_an_update_without_an_answer_is_an_empty_item() -> None:
     assert store(Dynamo({})).update(Update(KEY, "SET #a = :a", values={"a": 1})) == {}
 

@@ -85,6 +85,24 @@ def test_a_silent_fact_makes_the_assistant_say_nothing() -> None:
     assert add_message("Done.", respond=False)["triggerResponseEnabled"] is False
 
 
+@pytest.mark.parametrize("act", [create, speak, lambda remote: remote.client().get_call("key", "c-1")])
+def test_each_request_says_who_asks(act: Callable[[Remote], Any]) -> None:
+    remote = Remote(httpx.Response(200, json={"id": "c-1"}))
+
+    act(remote)
+
+    assert remote.requests[0].headers["user-agent"] == "switchboard"
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_is_no_json_is_not_sent(number: float) -> None:
+    remote = Remote(httpx.Response(200))
+
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        remote.client().speak(CONTROL, {"content": number})
+    assert remote.requests == []
+
+
 def test_without_a_key_no_authorization_is_sent() -> None:
     remote = Remote(httpx.Response(200))
 
@@ -185,7 +203,7 @@ def test_a_request_whose_answer_was_lost_is_ambiguous(act: Callable[[Remote], An
     assert len(remote.requests) == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", b"\xff", b'{"id":'])
+@pytest.mark.parametrize("content", [b"", b"<html>", b"\xff", b'{"id":', b"[" * 100_000])
 def test_a_call_that_was_made_and_cannot_be_read_is_ambiguous(content: bytes) -> None:
     with pytest.raises(Ambiguous) as failure:
         create(Remote(httpx.Response(201, content=content)))

@@ -14,6 +14,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from itertools import islice
 from types import MappingProxyType
 from typing import NamedTuple, NoReturn
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from urllib.parse import urlsplit
 from switchboard import trust
 
 CONNECT_TIMEOUT = 1.0  # seconds
+MAX_ADDRESSES = 4  # of one host, that are tried
 MAX_HEAD, MAX_BODY = 64 * 1024, 16 * 1024 * 1024  # bytes; DynamoDB's largest answer is 16 MB
 CHUNK = 64 * 1024
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -30,7 +32,10 @@ _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
 
 
 class Request(NamedTuple):
-    """What is asked. `timeout` is seconds for each wait: to connect, but at most a second, to send, and for the answer."""
+    """What is asked. `timeout` is seconds from the first byte sent to the last one of the answer.
+
+    Connecting comes before, and takes as long for each of a few addresses, but at most a second.
+    """
 
     method: str
     url: str
@@ -94,9 +99,9 @@ class Sender:
         place = "/".join(request.url.split("/", 3)[:3])
         timeout = min(CONNECT_TIMEOUT, request.timeout)
         connection = self._kept(place) or opened(request.url, timeout, self._addresses)
-        answer, reusable = exchange(connection, message, request.timeout)
+        answer, reusable = exchange(connection, message, request.timeout, self._clock)
         if reusable and self.keep:
-            self._idle[place] = (self._clock(), connection)
+            self._store(place, connection)
         else:
             connection.close()
         return answer
@@ -110,20 +115,46 @@ class Sender:
         since, connection = self._idle.pop(place, (0.0, None))
         if connection is None:
             return None
-        # Whoever closes a connection says so, and there is nothing else that could be read on an idle one.
-        if self._clock() - since < self.keep and not select.select([connection], [], [], 0)[0]:
+        if self._clock() - since < self.keep and quiet(connection):
             return connection
         connection.close()
         return None
 
+    def _store(self, place: str, connection: socket.socket) -> None:
+        now = self._clock()
+        for other, (since, _) in list(self._idle.items()):
+            if now - since >= self.keep and (old := self._idle.pop(other, None)):
+                old[1].close()
+        made = (now, connection)
+        # Another thread may have been faster; one of the two is enough.
+        if self._idle.setdefault(place, made) is not made:
+            connection.close()
+
+
+def quiet(connection: socket.socket) -> bool:
+    """Whether an idle connection is still open and nothing lies on it that would be taken for the next answer."""
+    if not select.select([connection], [], [], 0)[0]:
+        return True
+    try:
+        connection.settimeout(0)
+        connection.recv(1)
+    except ssl.SSLWantReadError:
+        return True  # only what TLS has to say for itself: tickets, which come after the handshake
+    except OSError:
+        return False
+    return False
+
 
 def opened(url: str, timeout: float, addresses: Addresses = itself) -> socket.socket:
-    """A connection to the first address of the host of `url` that answers; `Unreached` if none does."""
-    parts = urlsplit(url)
-    host, secure = parts.hostname or "", parts.scheme == "https"
-    port = parts.port or (443 if secure else 80)
+    """A connection to the first address of the host of `url` that answers; `Unreached` if none of the first few does."""
+    try:
+        parts = urlsplit(url)
+        host, secure = parts.hostname or "", parts.scheme == "https"
+        port = parts.port or (443 if secure else 80)
+    except ValueError as error:
+        raise Unreached from error
     failure: Exception | None = None
-    for address in addresses(host, port):
+    for address in islice(addresses(host, port), MAX_ADDRESSES):
         try:
             return _connected(host, address, port, timeout, secure=secure)
         except (OSError, UnicodeError) as error:
@@ -149,20 +180,27 @@ def written(request: Request) -> bytes:
     fields = {"host": host, **request.headers}
     if request.body is not None:
         fields["content-length"] = str(len(request.body))
-    text = target + "".join(fields.values())
-    if " " in target or not text.isascii() or "\r" in text or "\n" in text or "\0" in text:
+    names = "".join(fields)
+    text = target + names + "".join(fields.values())
+    if " " in target + names or ":" in names or not text.isascii() or "\r" in text or "\n" in text or "\0" in text:
         raise Unreached
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     return f"{request.method} {target} HTTP/1.1\r\n{lines}\r\n".encode("ascii") + (request.body or b"")
 
 
-def exchange(connection: socket.socket, message: bytes, timeout: float) -> tuple[Answer, bool]:
-    """Send over a connection and read the whole answer, and whether another request may follow; closes it if it fails."""
+def exchange(
+    connection: socket.socket, message: bytes, timeout: float, clock: Callable[[], float] = time.monotonic
+) -> tuple[Answer, bool]:
+    """Send over a connection and read the whole answer, and whether another request may follow; closes it if it fails.
+
+    All of it takes `timeout` seconds at the most.
+    """
     done = False
     try:
+        end = clock() + timeout
         connection.settimeout(timeout)
         connection.sendall(message)
-        made = _Reader(connection).answer()
+        made = _Reader(connection, end, clock).answer()
         done = True
     except TimeoutError as error:
         raise Lost("ReadTimeout") from error
@@ -176,11 +214,11 @@ def exchange(connection: socket.socket, message: bytes, timeout: float) -> tuple
 
 
 class _Reader:
-    """Reads one answer."""
+    """Reads one answer, until `end` on `clock`."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._data = b""  # what has come and was not read yet
+    def __init__(self, connection: socket.socket, end: float, clock: Callable[[], float]) -> None:
+        self._connection, self._end, self._clock = connection, end, clock
+        self._data, self._at = b"", 0  # what has come, and how much of it was read
 
     def answer(self) -> tuple[Answer, bool]:
         """The answer, and whether the connection stands at the end of it."""
@@ -190,15 +228,10 @@ class _Reader:
         said = headers.get("connection", "").lower()
         kept = "keep-alive" in said if old else "close" not in said
         content, framed = self._body(status, headers)
-        return Answer(status, content, headers), kept and framed and not self._data
+        return Answer(status, content, headers), kept and framed and self._at == len(self._data)
 
     def _head(self) -> tuple[bool, int, dict[str, str]]:
-        while (end := self._data.find(b"\r\n\r\n")) < 0:
-            if len(self._data) > MAX_HEAD:
-                _refuse("HeadTooLarge")
-            self._more()
-        first, *lines = self._data[:end].decode("latin-1").split("\r\n")
-        self._data = self._data[end + 4 :]
+        first, *lines = self._until(b"\r\n\r\n", "HeadTooLarge").decode("latin-1").split("\r\n")
         found = _STATUS.fullmatch(first)
         if not found:
             _refuse("BadStatusLine")
@@ -210,7 +243,8 @@ class _Reader:
             return b"", True
         coding = headers.get("transfer-encoding")
         if coding is not None:
-            if coding.lower() != "chunked":
+            # With a length as well there are two ends, and who reads the other one takes the rest for the next answer.
+            if coding.lower() != "chunked" or "content-length" in headers:
                 _refuse("TransferEncoding")
             return self._chunks(), True
         size = headers.get("content-length")
@@ -241,43 +275,54 @@ class _Reader:
         return int(found[1], 16)
 
     def _line(self) -> bytes:
-        while (end := self._data.find(b"\r\n")) < 0:
-            if len(self._data) > MAX_HEAD:
-                _refuse("Chunk")
-            self._more()
-        line, self._data = self._data[:end], self._data[end + 2 :]
-        return line
+        return self._until(b"\r\n", "Chunk")
+
+    def _until(self, mark: bytes, reason: str) -> bytes:
+        while (end := self._data.find(mark, self._at)) < 0:
+            if len(self._data) - self._at > MAX_HEAD:
+                _refuse(reason)
+            self._data, self._at = self._data[self._at :] + self._more(), 0
+        found = self._data[self._at : end]
+        self._at = end + len(mark)
+        return found
 
     def _exactly(self, size: int) -> bytes:
         if size > MAX_BODY:
             _refuse("BodyTooLarge")
-        if len(self._data) < size:
-            parts, missing = [self._data], size - len(self._data)
+        if len(self._data) - self._at < size:
+            parts = [self._data[self._at :]]
+            missing = size - len(parts[0])
             while missing > 0:
-                parts.append(self._received())
+                parts.append(self._more())
                 missing -= len(parts[-1])
-            self._data = b"".join(parts)
-        found, self._data = self._data[:size], self._data[size:]
+            self._data, self._at = b"".join(parts), 0
+        found = self._data[self._at : self._at + size]
+        self._at += size
         return found
 
     def _rest(self) -> bytes:
-        parts, total = [self._data], len(self._data)
-        while more := self._connection.recv(CHUNK):
+        parts = [self._data[self._at :]]
+        total = len(parts[0])
+        while more := self._received():
             parts.append(more)
             total += len(more)
             if total > MAX_BODY:
                 _refuse("BodyTooLarge")
-        self._data = b""
+        self._data, self._at = b"", 0
         return b"".join(parts)
 
-    def _more(self) -> None:
-        self._data += self._received()
-
-    def _received(self) -> bytes:
-        more = self._connection.recv(CHUNK)
+    def _more(self) -> bytes:
+        more = self._received()
         if not more:
             _refuse("IncompleteRead")
         return more
+
+    def _received(self) -> bytes:
+        left = self._end - self._clock()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        return self._connection.recv(CHUNK)
 
 
 def _fields(lines: Iterable[str]) -> dict[str, str]:

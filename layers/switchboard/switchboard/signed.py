@@ -238,17 +238,26 @@ class Client:
         message = https.written(
             Request("POST", self.url + wanted.path, self._headers(wanted), wanted.body, READ_TIMEOUT)
         )
-        try:
-            kept = self._idle.pop()
-        except IndexError:  # none, or another thread was faster
+        kept = self._kept()
+        if kept is None:
             return self._exchange(self._dial(self.url), message)
         try:
             return self._exchange(kept, message)
         except Unreachable as error:
             # The other end forgets a connection while a function is frozen, which says nothing about the service.
-            if error.kind == "ReadTimeoutError":
+            if error.kind == "ReadTimeoutError" or self._service in ONCE:
                 raise
         return self._exchange(self._dial(self.url), message)
+
+    def _kept(self) -> socket.socket | None:
+        try:
+            connection = self._idle.pop()
+        except IndexError:  # none, or another thread was faster
+            return None
+        if https.quiet(connection):
+            return connection
+        connection.close()
+        return None
 
     def _exchange(self, connection: socket.socket, message: bytes) -> Answer:
         try:

@@ -16,9 +16,12 @@ from switchboard import messages
 from switchboard.errors import Ambiguous, Gone, MessageRefused, NotDone
 from switchboard.https import Answer, Lost, Request, Send, Sender, Unreached
 
-CONTROL_TIMEOUT = 2.0  # seconds; also how long a caller's interruption can come too late for a result under way
+# Seconds for the whole answer, once connected; also how long a caller's interruption can come too late for a result
+# under way.
+CONTROL_TIMEOUT = 2.0
 KEEP_SECONDS = 5.0  # that an idle connection is kept
 LOOPBACK = "127.0.0.1"
+AGENT = {"user-agent": "switchboard"}  # edges challenge who does not say
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # an IPv4 address as networks without IPv4 see it
 
 
@@ -35,7 +38,7 @@ class Vapi:
         self._send = send or Sender(keep=KEEP_SECONDS, addresses=partial(_addresses, own))
 
     def create_call(self, key: str, call: Mapping[str, Any], *, timeout: float) -> dict[str, Any]:
-        """`POST /call`: returns Vapi's `Call`. `timeout` is seconds for the whole answer."""
+        """`POST /call`: returns Vapi's `Call`. `timeout` is seconds for the whole answer, once connected."""
         answer = self._post(f"{self._base_url}/call", call, key, timeout)
         try:
             made = json.loads(answer.content)
@@ -46,12 +49,15 @@ class Vapi:
         return made
 
     def get_call(self, key: str, call_id: str) -> dict[str, Any]:
-        """`GET /call/{id}`: Vapi's `Call` as it is now. `Gone` where Vapi does not know it (any more), else `NotDone`."""
+        """`GET /call/{id}`: Vapi's `Call` as it is now, within `CONTROL_TIMEOUT`.
+
+        `Gone` where Vapi does not know it (any more), else `NotDone`.
+        """
         if not key:
             raise NotDone("no_secret")
         url = f"{self._base_url}/call/{quote(call_id, safe='')}"
         try:
-            answer = self._send(Request("GET", url, _bearer(key), None, CONTROL_TIMEOUT))
+            answer = self._send(Request("GET", url, {**AGENT, **_bearer(key)}, None, CONTROL_TIMEOUT))
         except Unreached as error:
             raise NotDone("unreachable") from error
         except Lost as error:
@@ -70,11 +76,14 @@ class Vapi:
         return call
 
     def speak(self, url: str, command: Mapping[str, Any], public_key: str = "") -> None:
-        """Send a live call control command (`say`, `add-message`, ...) to the control URL of a call."""
+        """Send a live call control command (`say`, `add-message`, ...) to the control URL of a call.
+
+        Its answer may take `CONTROL_TIMEOUT`.
+        """
         self._post(url, command, public_key, CONTROL_TIMEOUT)
 
     def _post(self, url: str, body: Mapping[str, Any], key: str, timeout: float) -> Answer:
-        headers = {"content-type": "application/json", **(_bearer(key) if key else {})}
+        headers = {**AGENT, "content-type": "application/json", **(_bearer(key) if key else {})}
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         try:
             answer = self._send(Request("POST", url, headers, text.encode(), timeout))
