@@ -25,15 +25,15 @@ from devkit.loopback import Answer, Loopback, Request
 from devkit.server_messages import Conversation, message, tool_call
 from devkit.simulate import Saboteur
 from devkit.stack import Stack
-from devkit.wire import Backend, Doors, Network
+from devkit.wire import VAPI_PATH, Backend, Doors, Network
 from switchboard import toolcalls
 from switchboard.store import Store
 from switchboard.toolcalls import Delivery, Row, State
 from tests.local.conftest import wait_for
 from tests.local.test_calls import script
 
-FUNCTIONS = (*workers.WORKERS, "VapiWebhookFunction", "SweeperFunction")
-WEBHOOK = ("VapiWebhookFunction",)
+WEBHOOK = ("VapiWebhookFunction", "VapiToolsFunction")
+FUNCTIONS = (*workers.WORKERS, *WEBHOOK, "SweeperFunction")
 WEBHOOK_SHARE = 0.1  # of the killings; the others hit workers
 TOOLS = ("look", "search", "move", "pay", "send")
 BACKGROUND = {"search", "move", "pay", "send"}
@@ -256,11 +256,12 @@ class Caller:
         """Send until it is answered, as Vapi does under a backoff plan; sometimes once more than that."""
         content = server_messages.encode(body)
         headers = self._backend.sign(content)
+        path = f"{VAPI_PATH}/tools" if body["message"]["type"] == "tool-calls" else VAPI_PATH
         for pause in range(TRIES):
-            sent = self._backend.send(content, headers, 20)
+            sent = self._backend.send(content, headers, 20, path)
             if sent.status == 200:
                 if self._choose.random() < 0.3:
-                    self._backend.send(content, headers, 20)
+                    self._backend.send(content, headers, 20, path)
                 return sent.body
             time.sleep(0.2 * pause)
         raise AssertionError(f"{body['message']['type']} was not taken in {TRIES} tries: {sent}")
