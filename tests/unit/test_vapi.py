@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -366,7 +367,9 @@ class Connections:
         self.made: list[tuple[str, float | None]] = []
         found = [(0, 0, 0, "", (address, 443)) for address in addresses]
         self.resolve: Callable[..., Any] = lambda *_args, **_fields: found
-        monkeypatch.setattr("socket.getaddrinfo", lambda *args, **fields: self.resolve(*args, **fields))
+        # Not in the module of all: pytest-socket puts its own there for each test, and would have it put back too late.
+        names = SimpleNamespace(getaddrinfo=lambda *args, **fields: self.resolve(*args, **fields), SOCK_STREAM=1)
+        monkeypatch.setattr("switchboard.vapi.socket", names)
         monkeypatch.setattr("socket.create_connection", self._connect)
 
     def _connect(self, address: tuple[str, int], timeout: float | None) -> None:

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 request, and an answer read whole: what Vapi and Twilio are asked with, and AWS below its signatures.
+"""One HTTP/1.1 request, and an answer read whole: what Vapi is asked with, and AWS below its signatures.
 
 Not httpx, which is more than a bare handler's whole start again, nor `http.client`, whose reader of headers is that of
 e-mails: it is a third of a bare start, and two thirds of what a request to AWS costs. There is no redirect, no proxy, no
