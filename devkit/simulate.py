@@ -166,8 +166,10 @@ class Saboteur:
         while not self._over.wait(LOOK_SECONDS):
             for call, lane in self._running() - self._seen:
                 self._seen.add((call, lane))
-                # At some moment of what a tool's attempt takes: before its effect, after it, while it is recorded.
-                self._over.wait(random.uniform(0, 1))  # noqa: S311 - the moment is no secret
+                # At some moment of the second that the example's tools take, before their effect or after it. Not while a
+                # result is being said: nobody knows then whether it was heard, so it is not said again, and a promise of
+                # the script would be broken by what is meant.
+                self._over.wait(random.uniform(0, 0.7))  # noqa: S311 - the moment is no secret
                 # All of the lane: which of them runs the tool cannot be seen from outside.
                 function = workers.OF_LANE[lane]
                 for one in workers.running(self._port, (function,)):
