@@ -29,6 +29,7 @@ DROPPED = (
     "bin",
     "annotated_types/test_cases.py",
     "aws_lambda_powertools/event_handler",  # a resolver of routes, which the gateway has resolved
+    "aws_lambda_powertools/logging/formatters/datadog.py",
     "aws_lambda_powertools/metrics/provider/datadog",
     # Events of services that send none here; batch loads the other half of them.
     "aws_lambda_powertools/utilities/data_classes/*_authorizer_event.py",
@@ -40,16 +41,23 @@ DROPPED = (
     "boto3/data",  # the resource interface's models: the functions use clients
     "boto3/examples",
     "botocore/cacert.pem",  # botocore prefers certifi's, which is here
+    "botocore/crt/auth.py",  # signatures by a library that is not here
+    "botocore/stub.py",  # for tests
     "certifi/tests",
+    "dateutil/easter.py",
     "dateutil/rrule.py",  # recurring dates of calendar files
     "dateutil/tz/win.py",
+    "dateutil/zoneinfo/rebuild.py",
     "dateutil/zoneinfo/*.tar.gz",  # read only where the system has no time zones
-    # What needs packages that are not here: HTTP/2 and SOCKS.
+    # What needs packages that are not here: HTTP/2, SOCKS, and other event loops.
+    "httpcore/_backends/anyio.py",
+    "httpcore/_backends/trio.py",
     "httpcore/_*/http2.py",
     "httpcore/_*/socks_proxy.py",
     "httpx/_main.py",  # a command, like the next one
     "idna/cli.py",
     "idna/uts46data.py",  # names as people type them; httpx asks for none of this
+    "pydantic/experimental",
     "pydantic/mypy.py",  # for a type checker
     "pydantic/v1",  # the whole former version
     # S3 at full speed, by a library of its own or by several processes.
