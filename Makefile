@@ -43,7 +43,7 @@ down: setup ## stop what `make up` started
 
 .PHONY: test
 test: build ## run the tests
-	pytest
+	pytest -n auto
 
 .PHONY: nightly
 nightly: test ## run the tests, then those that take too long for every day

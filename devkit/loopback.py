@@ -4,10 +4,12 @@ import base64
 import binascii
 import errno
 import json
+import socket
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
@@ -109,6 +111,8 @@ class Loopback(ABC):
         """Stop listening and let go of answers that are being held back."""
         if self._server and self._thread:
             self._stopping.set()
+            with suppress(OSError):  # wakes the thread that listens, which looks up only now and then, where it can
+                self._server.socket.shutdown(socket.SHUT_RD)
             self._server.shutdown()
             self._server.server_close()
             self._thread.join()

@@ -1,10 +1,13 @@
 """What all suites share: a clock that stands still until it is told to move, and settings as the template makes them."""
 
+import os
 from collections.abc import Iterator, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
 import pytest
+from botocore.loaders import create_loader
 
 from devkit import development
 from switchboard import telemetry
@@ -47,13 +50,30 @@ ENVIRONMENT: Mapping[str, str] = MappingProxyType(
 )
 
 
+# With `pytest -n`, and only then, pytest-xdist is asked for.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """The processes of `-n auto`, unless xdist's own variable says how many."""
+    from tests import distribution
+
+    return None if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") else distribution.processes()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Share the tests out between the processes of `pytest -n`."""
-    from tests.distribution import Distribution  # not needed, and so not loaded, where there is one process
+    """Share the tests out between the processes."""
+    from tests import distribution
 
     config.option.loadscopereorder = False
-    return Distribution(config, log)
+    return distribution.Distribution(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the tests in the order in which they are to be shared out; in one process they stay in that of their files."""
+    if hasattr(config, "workerinput"):
+        from tests import distribution
+
+        items.sort(key=lambda item: distribution.place(item.nodeid))
 
 
 class Clock:
@@ -68,6 +88,14 @@ class Clock:
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.now += seconds
+
+
+@pytest.fixture(scope="session", autouse=True)
+def services_read_once() -> Iterator[None]:
+    """Every session of botocore reads its descriptions of services anew: nearly all that a test's own client costs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", cache(create_loader))
+        yield
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A stack that was just deployed, an organisation at Vapi and an account at Twilio, for the tests of `connect`."""
 
 import json
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -54,6 +55,9 @@ OUTPUTS: Mapping[str, str] = {
 SECRETS = development.SECRETS | {"twilio-api-secret": KEY_SECRET}
 
 
+TLS = ssl.create_default_context()  # made once, because that takes long; the fakes speak plain HTTP
+
+
 class Crash(BaseException):
     """The command dies, here and now."""
 
@@ -63,7 +67,7 @@ class Wire(httpx.BaseTransport):
 
     def __init__(self, world: "World", url: str) -> None:
         self._world, self._url = world, url
-        self._http = httpx.HTTPTransport(trust_env=False)
+        self._http = httpx.HTTPTransport(verify=TLS, trust_env=False)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Carry one."""

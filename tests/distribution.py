@@ -1,18 +1,40 @@
-"""Which tests share a process when pytest-xdist runs several: those that share what is expensive to make.
+"""Which tests share a process where pytest-xdist runs several: those that share what is expensive to make.
 
-Bare `pytest` runs everything in one process, in the order of the files.
+Bare `pytest` runs everything in one process, file by file.
 """
+
+import os
 
 from xdist.scheduler import LoadScopeScheduling
 
-# One local stack, and one browser, for all of a folder.
-TOGETHER = ("tests/local", "tests/browser")
+# Here all files share one local stack, or one browser.
+FOLDERS = ("tests/local", "tests/browser")
+# What takes a minute or more goes first, so that no process is left alone with it.
+LONGEST = (
+    "tests/local",
+    "tests/browser",
+    "tests/fuzz/test_fuzz.py",
+    "tests/integration/test_fault_matrix.py",
+    "tests/contract/test_connect_failures.py",
+)
+MOST = 4  # processes; more would wait for the local stack's alone
 
 
 def group(nodeid: str) -> str:
-    """What a test shares a process with: everything in its folder, or in its file."""
+    """What a test shares its process with: the others of its file, or of its folder."""
     file = nodeid.partition("::")[0]
-    return next((folder for folder in TOGETHER if file.startswith(f"{folder}/")), file)
+    return next((folder for folder in FOLDERS if file.startswith(f"{folder}/")), file)
+
+
+def place(nodeid: str) -> int:
+    """Where in the queue a test's group is; those with the same place stay in order."""
+    name = group(nodeid)
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+
+
+def processes() -> int:
+    """How many are meant by `pytest -n auto`: one more than there are cores, because the local stack's mostly waits."""
+    return min((os.process_cpu_count() or 1) + 1, MOST)
 
 
 class Distribution(LoadScopeScheduling):

@@ -153,7 +153,9 @@ def watcher(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Watcher]:
     """A phone call that was just answered, and a browser. At the end the browser must have had nothing to complain of."""
-    for name, value in {**ENVIRONMENT, "ASSISTANT_ID": development.ASSISTANT_ID, "AWS_REGION": "us-east-1"}.items():
+    local = {"ASSISTANT_ID": development.ASSISTANT_ID, "AWS_REGION": "us-east-1"}
+    local["AWS_CLIENT"] = "botocore"  # as in conftest.py
+    for name, value in {**ENVIRONMENT, **local}.items():
         monkeypatch.setenv(name, value)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")

@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -96,24 +97,31 @@ class Aws(NamedTuple):
     wire: Wire
 
 
-@pytest.fixture(scope="session")
-def clients() -> Aws:
+@cache
+def made() -> Aws:
     """Made once: making clients is most of what such a test costs. Only inside `mock_aws` do they reach anything."""
     session = boto3.Session("testing", "testing", region_name="us-east-1")
     return Aws(session.client("dynamodb"), session.client("sqs"), session.client("ssm"), Wire())
 
 
+@pytest.fixture(scope="module")
+def clients() -> Iterator[Aws]:
+    """Clients of services that are mocked for a whole file: beginning with that takes longer than emptying them."""
+    with mock_aws():
+        yield made()
+
+
 @pytest.fixture
 def aws(clients: Aws, settings: Settings) -> Iterator[Aws]:
     """The services, with the table, queues and secrets of a fresh stack."""
-    with mock_aws():
-        _create(clients, settings)
-        made = clients._replace(wire=Wire())
-        for client in made[:3]:
-            client.meta.events.register("request-created", made.wire.note, unique_id="wire")
-        yield made
-        for client in made[:3]:
-            client.meta.events.unregister("request-created", unique_id="wire")
+    mock_aws().reset()
+    _create(clients, settings)
+    watched = clients._replace(wire=Wire())
+    for client in watched[:3]:
+        client.meta.events.register("request-created", watched.wire.note, unique_id="wire")
+    yield watched
+    for client in watched[:3]:
+        client.meta.events.unregister("request-created", unique_id="wire")
 
 
 def _create(aws: Aws, settings: Settings) -> None:

@@ -339,11 +339,11 @@ def test_a_table_that_hangs_after_vapi_has_answered_does_not_keep_the_caller_wai
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(phone, "MARGIN", 0.05)
-    monkeypatch.setattr(legs, "connect", lambda *_: time.sleep(5))
+    monkeypatch.setattr(legs, "connect", lambda *_: time.sleep(30))
     began = time.monotonic()
 
     assert phone.answer_call(house.exchange, event())["body"] == TWIML
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
 
 
 def test_the_agents_overrides_keep_their_own_metadata_beside_the_call_sid(house: House, vapis: Vapis) -> None:
@@ -523,13 +523,13 @@ def test_where_our_own_address_cannot_be_read_in_time_the_caller_hears_the_apolo
 ) -> None:
     """The address is read again for the ladder; a store of secrets that hangs just then must not cost the answer."""
     monkeypatch.setattr(phone, "MARGIN", 0.05)
-    monkeypatch.setattr(phone, "base_url", lambda _: time.sleep(5))
+    monkeypatch.setattr(phone, "base_url", lambda _: time.sleep(30))
     settings = house.settings._replace(human_number="+15550100777")
     broken = house.exchange._replace(settings=settings, store=Store("none", house.aws.dynamodb))
     began = time.monotonic()
 
     assert step(phone.answer_call(broken, event())) == "apology"
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
 
 
 def test_the_slot_is_filled_with_the_call_so_that_either_end_frees_it(house: House) -> None:

@@ -211,11 +211,11 @@ def test_a_table_that_hangs_stops_the_music_for_no_longer_than_the_limit(
     full: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(callbacks, "SECONDS", 0.1)
-    monkeypatch.setattr(admission, "enter", lambda *_, **__: time.sleep(5))
+    monkeypatch.setattr(admission, "enter", lambda *_, **__: time.sleep(30))
     began = time.monotonic()
 
     assert verbs(wait(full)) == ["Play", "Redirect"]
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
 
 
 def test_who_comes_out_of_the_line_with_a_slot_is_connected_once(full: House, vapis: Vapis) -> None:

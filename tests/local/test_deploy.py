@@ -129,6 +129,9 @@ def losing(owner: Owner, action: str) -> Iterator[None]:
     """AWS does what `action` asks of CloudFormation, and its answer is lost."""
 
     class Proxy(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # in which SAM is told to go on with an upload; else it waits a second each time
+        wbufsize = -1  # headers and body in one packet
+
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             onward = http.client.HTTPConnection("127.0.0.1", owner.stack.port, timeout=60)
