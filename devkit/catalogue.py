@@ -72,7 +72,7 @@ def described(folder: Path = FOLDER) -> Catalogue | None:
     if told is None:
         return None
     made = Catalogue("", *told)
-    return made._replace(digest=shelf.signed(made, code))
+    return made._replace(digest=shelf.proof(made, code))
 
 
 if __name__ == "__main__":

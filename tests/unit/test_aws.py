@@ -9,7 +9,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError, UnknownServiceError
 from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
 
-from switchboard import aws, signed, trust
+from switchboard import aws, https, signed, trust
 from switchboard.credentials import Container
 from switchboard.errors import SettingsError, Unavailable
 from switchboard.signed import Answered, Client, Keys, Unreachable
@@ -142,7 +142,7 @@ def test_botocore_can_be_switched_back_to_and_gives_up_as_soon() -> None:
     assert isinstance(client, BaseClient)
     assert client.meta.endpoint_url == "https://dynamodb.eu-central-1.amazonaws.com"
     tries, slowest = config.retries["total_max_attempts"], config.connect_timeout + config.read_timeout
-    assert (tries, slowest) == (signed.TRIES, signed.CONNECT_TIMEOUT + signed.READ_TIMEOUT) == (2, 3)
+    assert (tries, slowest) == (signed.TRIES, https.CONNECT_TIMEOUT + signed.READ_TIMEOUT) == (2, 3)
     assert config.retries["mode"] == "standard"
     assert config.tcp_keepalive
 

@@ -10,6 +10,7 @@ from botocore.utils import ContainerMetadataFetcher
 from switchboard import credentials
 from switchboard.credentials import EARLY, PATIENCE, Container
 from switchboard.errors import SettingsError
+from switchboard.https import Lost, Unreached
 from switchboard.signed import Keys, Unreachable
 from tests.conftest import NOW, Clock
 
@@ -65,7 +66,7 @@ def test_keys_are_asked_for_once_and_kept_until_shortly_before_their_end(clock: 
 
 
 def test_old_keys_serve_while_there_are_no_new_ones_and_those_are_asked_for_now_and_then(clock: Clock) -> None:
-    endpoint = Endpoint(answered(1, NOW + HOUR), OSError(), OSError(), answered(2, NOW + 2 * HOUR))
+    endpoint = Endpoint(answered(1, NOW + HOUR), Unreached(), Lost("ReadTimeout"), answered(2, NOW + 2 * HOUR))
     made = container(endpoint, clock)
     made()
     clock.now = NOW + HOUR - EARLY
@@ -83,7 +84,7 @@ def test_old_keys_serve_while_there_are_no_new_ones_and_those_are_asked_for_now_
 
 
 def test_no_keys_are_used_after_their_end(clock: Clock) -> None:
-    made = container(Endpoint(answered(1, NOW + HOUR), OSError()), clock)
+    made = container(Endpoint(answered(1, NOW + HOUR), Unreached()), clock)
     made()
     clock.now = NOW + HOUR
 
@@ -93,7 +94,7 @@ def test_no_keys_are_used_after_their_end(clock: Clock) -> None:
 
 
 def test_ended_keys_do_not_hold_up_the_next_attempt(clock: Clock) -> None:
-    endpoint = Endpoint(OSError(), answered(1, NOW + HOUR))
+    endpoint = Endpoint(Unreached(), answered(1, NOW + HOUR))
     made = container(endpoint, clock)
     with pytest.raises(Unreachable):
         made()

@@ -57,7 +57,7 @@ def put(folder: Path, **changes: Any) -> None:
     """Write down that it has a tool called `written`, by which its words can be told from the code's."""
     definitions = [{"type": "function", "function": {"name": "written"}}]
     made = Catalogue("", {"written": 600}, definitions)
-    made = made._replace(digest=shelf.signed(made, shelf.digest_of(str(folder))))
+    made = made._replace(digest=shelf.proof(made, shelf.digest_of(str(folder))))
     (folder / shelf.CATALOGUE).write_text(json.dumps(made._asdict() | changes))
 
 

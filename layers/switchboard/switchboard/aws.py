@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from switchboard import signed, trust
+from switchboard import https, signed, trust
 from switchboard.errors import SettingsError, Unavailable
 from switchboard.settings import LOOPBACK
 
@@ -38,6 +38,12 @@ def client(service: str, endpoint: str = "") -> Any:
         made = signed.Client(service, endpoint or url(service, region, os.environ), region, keys)
     _made.append(made)
     return made
+
+
+def connect(made: Any) -> None:
+    """Open a client's connection ahead of its first request. botocore's clients cannot, and need not."""
+    if open_it := getattr(made, "connect", None):
+        open_it()
 
 
 def forget() -> None:
@@ -80,7 +86,7 @@ def _botocore(service: str, region: str, endpoint: str) -> Any:
     # botocore says at every cold start where it has found its keys.
     logging.getLogger("botocore").setLevel(logging.WARNING)
     config = Config(
-        connect_timeout=signed.CONNECT_TIMEOUT,
+        connect_timeout=https.CONNECT_TIMEOUT,
         read_timeout=signed.READ_TIMEOUT,
         retries={"mode": "standard", "total_max_attempts": signed.tries(service)},
         tcp_keepalive=True,

@@ -3,15 +3,14 @@
 https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
 """
 
-import http.client
 import json
 import time
 from collections.abc import Callable
-from contextlib import closing
 from datetime import datetime
 from urllib.parse import urlsplit
 
 from switchboard.errors import SettingsError
+from switchboard.https import Lost, Request, Sender, Unreached
 from switchboard.signed import Keys, Unreachable
 
 # Where AWS's own SDKs go without TLS: this machine, and the link-local addresses of ECS and EKS.
@@ -19,7 +18,6 @@ HOSTS = frozenset({"localhost", "127.0.0.1", "::1", "169.254.170.2", "169.254.17
 TIMEOUT = 1.0  # seconds
 EARLY = 300  # seconds before the end of its keys at which new ones are asked for
 PATIENCE = 60  # seconds between two attempts at that, while the old ones still work
-MAX_ANSWER = 64 * 1024  # bytes
 
 
 class Container:
@@ -58,7 +56,7 @@ class Container:
             keys, until = _read(self._ask(self._url, self._token))
             if until <= now:
                 raise ValueError("these keys have ended")
-        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        except (Unreached, Lost, ValueError, KeyError, TypeError) as error:
             if self._keys:
                 return self._keys
             raise Unreachable("CredentialRetrievalError", self._url) from error
@@ -67,15 +65,10 @@ class Container:
 
 
 def _ask(url: str, token: str) -> bytes:
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT)
-    with closing(connection):
-        path = parts.path + (f"?{parts.query}" if parts.query else "")
-        connection.request("GET", path or "/", headers={"Authorization": token} if token else {})
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise http.client.HTTPException(f"http_{answer.status}")
-        return answer.read(MAX_ANSWER)
+    answer = Sender()(Request("GET", url, {"authorization": token} if token else {}, None, TIMEOUT))
+    if answer.status != 200:
+        raise Lost(f"http_{answer.status}")
+    return answer.content
 
 
 def _read(content: bytes) -> tuple[Keys, float]:

@@ -57,7 +57,7 @@ class Shelf:
         folder = import_module(self._package).__path__[0]
         code = digest_of(folder)
         written = read(os.path.join(folder, CATALOGUE))  # noqa: PTH118 - pathlib costs more than all of this
-        return written if written and written.digest == signed(written, code) else describe(self.toolbox, code)
+        return written if written and written.digest == proof(written, code) else describe(self.toolbox, code)
 
     @property
     def after_call(self) -> dict[str, float]:
@@ -83,10 +83,10 @@ class Shelf:
 def describe(toolbox: "Toolbox", code: str) -> Catalogue:
     """What is to be written down of these tools; `code` is `digest_of` what they are made of."""
     made = Catalogue("", toolbox.after_call, toolbox.definitions())
-    return made._replace(digest=signed(made, code))
+    return made._replace(digest=proof(made, code))
 
 
-def signed(catalogue: Catalogue, code: str) -> str:
+def proof(catalogue: Catalogue, code: str) -> str:
     """The digest that stands in a catalogue of this content about this code."""
     content = json.dumps([code, *catalogue[1:]], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

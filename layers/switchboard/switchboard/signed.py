@@ -22,13 +22,10 @@ from urllib.parse import quote, urlsplit
 from switchboard import https
 from switchboard.https import Answer, Request
 
-CONNECT_TIMEOUT, READ_TIMEOUT = 1.0, 2.0  # seconds
+READ_TIMEOUT = 2.0  # seconds, for a whole answer
 TRIES = 2  # a caller is waiting behind most calls: two quick ones fit into every budget, one slow one does not
 ONCE = frozenset({"lambda"})  # whose request may have been done though nobody said so, and is not to be done twice
-PAUSE, LONG_PAUSE = (
-    0.1,
-    0.5,
-)  # seconds before the second try, at the most: after a failure, and when there are too many of us
+PAUSE, LONG_PAUSE = 0.1, 0.5  # seconds before the second try, at most: after a failure, and where we are too many
 SKEW = 240  # seconds by which our clock may differ before AWS's is believed; it refuses signatures at 300
 
 OPERATIONS = {
@@ -60,8 +57,8 @@ THROTTLED = frozenset(
 )
 TRANSIENT = frozenset({500, 502, 503, 504})
 SKEWED = frozenset({"InvalidSignatureException", "RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"})
-_encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` makes one for each call
 LOST = {"ReadTimeout": "ReadTimeoutError", "SSLError": "SSLError"}
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` makes one for each call
 
 
 class Failure(Exception):
@@ -127,7 +124,7 @@ def _invocation(*, FunctionName: str, InvocationType: str, Payload: bytes) -> As
 def dial(url: str) -> socket.socket:
     """An open connection to the host of `url`; `Unreachable` if there is none in a second."""
     try:
-        return https.opened(url, CONNECT_TIMEOUT)
+        return https.opened(url, https.CONNECT_TIMEOUT)
     except https.Unreached as error:
         raise Unreachable(_kind(error.__cause__), url) from error
 

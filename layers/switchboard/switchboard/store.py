@@ -80,9 +80,7 @@ class Store:
 
     def warm(self) -> None:
         """Connect while the function starts, where there is more CPU for it than on the first request."""
-        connect = getattr(self._client, "connect", None)  # botocore's client has none
-        if connect:
-            connect()
+        aws.connect(self._client)
 
     def get(self, key: Key) -> Item | None:
         """Read one item as it is now (strongly consistent), or None. Expired items count until they are deleted."""

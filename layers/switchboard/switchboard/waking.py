@@ -28,9 +28,8 @@ class Waker:
 
     def warm(self) -> None:
         """Connect while the function starts, if there is anybody to wake."""
-        connect = getattr(self._client, "connect", None)  # botocore's client has none
-        if connect and self._functions:
-            connect()
+        if self._functions:
+            aws.connect(self._client)
 
     def wake(self) -> None:
         """Start them. Whatever goes wrong is one line in the log, and takes no longer than `SECONDS`."""
