@@ -4,7 +4,7 @@
 
 Counts instructions with valgrind (cachegrind), which other work on the machine does not change; without valgrind only
 CPU times. Writes its tables into docs/performance.md, and fails where a figure has grown by more than a tenth over
-tests/benchmarks/figures.json; `--accept` commits to the new ones. It takes about a quarter of an hour.
+tests/benchmarks/figures.json; `--accept` commits to the new ones. It takes about ten minutes.
 """
 
 import argparse

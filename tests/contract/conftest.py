@@ -17,6 +17,8 @@ from devkit.built import BUILD, Built
 from devkit.fakes import Fakes
 from devkit.runtime import Function, read_env
 from devkit.secrets import store_development
+from tests.benchmarks.rig.measure import Rig
+from tests.benchmarks.rig.world import World
 
 EVENTS = facts.ROOT / "events"
 BUILD_DIR = facts.ROOT / BUILD
@@ -125,3 +127,16 @@ def event(path: str) -> dict[str, Any]:
     """An event by its path below `events/`, such as `health/get.json`."""
     found: dict[str, Any] = json.loads(Path(EVENTS, path).read_text())
     return found
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """An AWS and a Vapi that count, behind TLS."""
+    with World(tmp_path_factory.mktemp("world")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def rig(world: World, tmp_path_factory: pytest.TempPathFactory) -> Rig:
+    """The built functions, as Lambda unpacks them."""
+    return Rig(tmp_path_factory.mktemp("rig"), world, count=False)

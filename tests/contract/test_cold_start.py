@@ -1,7 +1,6 @@
 """What a cold start may cost, as far as it can be counted exactly. `make bench` counts the instructions."""
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,19 +42,6 @@ NOWHERE = (
 # Only where the agent's tools run: pydantic is three times a bare handler's start. httpx, once again its start, is loaded by
 # the first request to Twilio.
 WITH_TOOLS = {"VapiToolsFunction", "LiveToolWorkerFunction", "AfterCallToolWorkerFunction"}
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """An AWS and a Vapi that count."""
-    with World(tmp_path_factory.mktemp("world")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def rig(world: World, tmp_path_factory: pytest.TempPathFactory) -> Rig:
-    """The built functions, as Lambda unpacks them."""
-    return Rig(tmp_path_factory.mktemp("rig"), world, count=False)
 
 
 def test_every_function_has_a_limit(rig: Rig) -> None:

@@ -49,6 +49,7 @@ def test_a_thousand_calls_cost_less_than_the_target_where_computing_costs_nothin
 def test_every_function_of_the_call_was_counted(results: Results) -> None:
     assert {use.function for use in results.call.uses} >= {
         "VapiWebhookFunction",
+        "VapiToolsFunction",
         "TwilioVoiceFunction",
         "TwilioCallbacksFunction",
         "LiveToolWorkerFunction",

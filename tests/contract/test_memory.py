@@ -1,7 +1,5 @@
 """One process of a built function keeps nothing of the messages that it has answered."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.benchmarks.rig import growth
@@ -10,19 +8,6 @@ from tests.benchmarks.rig.world import World
 
 MOST = 2_000_000  # bytes that it may grow by once it is warm, however many events there are
 HOUR = 3600
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """An AWS and a Vapi behind TLS."""
-    with World(tmp_path_factory.mktemp("world")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def rig(world: World, tmp_path_factory: pytest.TempPathFactory) -> Rig:
-    """The built functions, as Lambda unpacks them."""
-    return Rig(tmp_path_factory.mktemp("rig"), world, count=False)
 
 
 @pytest.mark.parametrize("events", [3_000, pytest.param(100_000, marks=pytest.mark.nightly)])

@@ -17,7 +17,9 @@ from tests.benchmarks.rig.scenes import Scene
 from tests.benchmarks.rig.world import World
 from tests.snapstart import Environment, KeyEndpoint
 
-SCENES = {scene.function: scene for scene in (scenes.STATUS, scenes.INBOUND, scenes.ENDED, scenes.RECORD)}
+SCENES = {
+    scene.function: scene for scene in (scenes.STATUS, scenes.LOOK_UP, scenes.INBOUND, scenes.ENDED, scenes.RECORD)
+}
 TODAY = "AKIDOFTODAY000000000"
 MINE = ("snapshot_restore_py", "switchboard.rehearsals", "switchboard.credentials")
 # An agent whose modules have been busy: all that a snapshot should not hold is in it.
@@ -53,24 +55,16 @@ from app import handler
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """An AWS and a Vapi that count."""
-    with World(tmp_path_factory.mktemp("world")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def rig(world: World, tmp_path_factory: pytest.TempPathFactory) -> Rig:
-    """The built functions, as Lambda unpacks them."""
-    made = Rig(tmp_path_factory.mktemp("rig"), world, count=False)
+def rig(rig: Rig) -> Rig:
+    """The built functions, and what stands before them here."""
     for module, code in (
         ("busy", BUSY),
         ("state", RANDOM),
         ("broken_after", BROKEN_AFTER),
         ("broken_before", BROKEN_BEFORE),
     ):
-        made.runtime.add(module, code)
-    return made
+        rig.runtime.add(module, code)
+    return rig
 
 
 @pytest.fixture
