@@ -8,10 +8,12 @@ import pytest
 
 from devkit import script
 from devkit.loopback import Request
+from switchboard import signed
 from tests.benchmarks import cost
 from tests.benchmarks.cost import Results, metrics_of, one_of
 from tests.benchmarks.rig import bill, prices, stack
 from tests.benchmarks.rig.bill import LOG_EVENT, Counted, Line, Use, of_calls, total
+from tests.benchmarks.rig.front import named
 from tests.benchmarks.rig.prices import Price
 
 NAMES = {line.what: line for line in of_calls(Counted(uses=[Use("f", 1024, 1, 0, [])]), {"f": 0}, 0)}
@@ -64,6 +66,17 @@ def test_computing_takes_as_long_as_the_share_of_a_processor_that_the_memory_bri
     assert line("computing", half).quantity == pytest.approx(1000 * 0.01 * 1769 / 884 * 884 / 1024)
     # More than one processor makes nothing of ours faster.
     assert line("computing", whole).quantity == pytest.approx(1000 * 0.01 * 3538 / 1024)
+
+
+@pytest.mark.parametrize("target", [target for target, _ in signed.TARGETS.values()])
+def test_every_service_of_aws_that_is_asked_is_waited_for(target: str) -> None:
+    assert bill.wait(named("POST", "/", f"{target}.Anything")) > 0
+
+
+def test_an_invocation_that_nobody_waits_for_takes_no_longer_than_aws() -> None:
+    name = named("POST", "/2015-03-31/functions/switchboard-live/invocations", "")
+
+    assert 0 < bill.wait(name) < bill.wait("POST /elsewhere")
 
 
 def test_a_request_is_waited_for_as_long_as_the_most_particular_assumption_says() -> None:

@@ -146,7 +146,7 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:
 
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
-            name = _named(self.command, self.path, self.headers.get("x-amz-target", ""))
+            name = named(self.command, self.path, self.headers.get("x-amz-target", ""))
             front.note(name)
             given = dict(self.headers.items())
             status, headers, content = front.watch(
@@ -163,7 +163,7 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _named(method: str, path: str, target: str) -> str:
+def named(method: str, path: str, target: str) -> str:
     """`DynamoDB.UpdateItem` for one of AWS's, `POST /call` for another, without ids."""
     if target:
         service, _, action = target.partition(".")
