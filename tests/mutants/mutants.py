@@ -779,8 +779,8 @@ MUTANTS = (
     Mutant(
         "a connection for nobody",
         "waking.py",
-        "if connect and self._functions:",
-        "if connect:",
+        "        if self._functions:\n            aws.connect(",
+        "        if True:\n            aws.connect(",
         (f"{WAKING}::test_where_nobody_is_woken_nothing_is_asked_or_opened",),
     ),
 )
