@@ -119,6 +119,15 @@ def test_a_lease_is_respected_to_its_last_moment(scene: Scene) -> None:
     assert claim(scene, "you")
 
 
+def test_a_call_is_not_claimed_by_what_was_read_before_another_attempt(scene: Scene) -> None:
+    seen = scene.row()
+    assert toolcalls.release(scene.table, claimed(scene), acted=False)
+    scene.clock.advance(0.001)
+
+    assert toolcalls.claim(scene.table, seen, "you", scene.clock(), LEASE) is None
+    assert claimed(scene, "you") == scene.row()
+
+
 def test_a_claim_that_meets_itself_is_ones_own(scene: Scene) -> None:
     assert claim(scene) == claim(scene)
     assert scene.row().attempt == 1

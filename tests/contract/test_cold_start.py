@@ -102,7 +102,7 @@ REQUESTS: dict[str, tuple[Scene, dict[str, int]]] = {
         (
             scenes.RECORD,
             {
-                "DynamoDB.GetItem": 3,
+                "DynamoDB.GetItem": 2,
                 "DynamoDB.UpdateItem": 5,
                 "DynamoDB.TransactWriteItems": 1,
                 "AmazonSQS.ChangeMessageVisibility": 1,

@@ -88,10 +88,17 @@ MUTANTS = (
     Mutant(
         "claim after the deadline",
         "toolcalls.py",
-        '"#deadline > :now AND (#state = :received OR',
-        '"(#state = :received OR',
+        "#attempt = :seen AND #deadline > :now AND (#state = :received OR",
+        "#attempt = :seen AND (#state = :received OR",
         (f"{GUARDS}::test_nothing_is_claimed_at_its_deadline", f"{CRASHES}::test_crash[C25-keyed-none]"),
         daily=True,
+    ),
+    Mutant(
+        "claim what others have tried since",
+        "toolcalls.py",
+        "#attempt = :seen AND #deadline > :now AND (#state = :received OR",
+        "#deadline > :now AND (#state = :received OR",
+        (f"{GUARDS}::test_a_call_is_not_claimed_by_what_was_read_before_another_attempt",),
     ),
     Mutant(
         "claim within somebody's lease",
@@ -112,7 +119,7 @@ MUTANTS = (
     Mutant(
         "a claim does not know itself",
         "toolcalls.py",
-        "return mine if mine and mine.owner == owner and mine.state is State.RUNNING else None",
+        "return winner if winner and winner.owner == owner and winner.state is State.RUNNING else None",
         "return None",
         (f"{GUARDS}::test_a_claim_that_meets_itself_is_ones_own",),
     ),
@@ -149,25 +156,25 @@ MUTANTS = (
     Mutant(
         "the intent is not recorded",
         "worker.py",
-        "    if not toolcalls.begin(bench.store, row):\n        return None\n",
-        "",
+        "    begun = toolcalls.begin(bench.store, row)\n",
+        "    begun = row\n",
         (f"{CRASHES}::test_crash[C9-once-none]",),
         daily=True,
     ),
     Mutant(
         "the intent may fail",
         "worker.py",
-        "    if not toolcalls.begin(bench.store, row):\n        return None\n",
-        "    toolcalls.begin(bench.store, row)\n",
+        "    begun = toolcalls.begin(bench.store, row)\n",
+        "    begun = toolcalls.begin(bench.store, row) or row\n",
         (f"{GUARDS}::test_a_worker_that_lost_the_call_before_it_began_does_not_act",),
     ),
     Mutant(
         "the commit has no fence",
         "toolcalls.py",
         '        change += " REMOVE #g1pk, #g1sk"\n    try:\n'
-        "        return Row.of(store.update(Update(row.key, change, _FENCE, values)))",
+        "        store.update(Update(row.key, change, _FENCE, values, blind=True))",
         '        change += " REMOVE #g1pk, #g1sk"\n    try:\n'
-        '        return Row.of(store.update(Update(row.key, change, "", values)))',
+        '        store.update(Update(row.key, change, "", values, blind=True))',
         (f"{CRASHES}::test_c13_the_result_of_the_later_owner_is_the_one_that_stays",),
         daily=True,
     ),

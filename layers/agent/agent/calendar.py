@@ -7,9 +7,10 @@ condition of the write itself: asked twice with the same key, the calendar chang
 import hashlib
 import os
 import time
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from switchboard import aws
@@ -60,21 +61,20 @@ class Calendar:
         """Move an appointment, once per key; `UnknownAppointment` if the caller has none of that id."""
         time.sleep(ANSWER_SECONDS)
         change = "SET #start = :start, #changes = #changes + :one ADD #applied :keys"
-        values = {"start": start.isoformat(), "one": 1, "keys": {key}, "key": key}
-        self._apply(Update(_key(caller, id), change, _ONCE, values))
+        self._apply(_key(caller, id), change, {"start": start.isoformat(), "one": 1, "keys": {key}, "key": key})
         return Appointment(id, start.astimezone(ZONE))
 
     def confirm(self, caller: str, id: str, key: str) -> None:
         """Send the caller a confirmation, once per key; `UnknownAppointment` if the caller has none of that id."""
         change = "SET #confirmations = #confirmations + :one ADD #applied :keys"
-        self._apply(Update(_key(caller, id), change, _ONCE, {"one": 1, "keys": {key}, "key": key}))
+        self._apply(_key(caller, id), change, {"one": 1, "keys": {key}, "key": key})
 
-    def _apply(self, update: Update) -> None:
+    def _apply(self, key: Key, change: str, values: Mapping[str, Any]) -> None:
         try:
-            self._store.update(update)
+            self._store.update(Update(key, change, _ONCE, values, blind=True))
         except ConditionFailed as lost:
             if lost.item is None:
-                raise UnknownAppointment(update.key.sk) from lost
+                raise UnknownAppointment(key.sk) from lost
             # The key is among the applied ones: this very change has been made already.
 
 

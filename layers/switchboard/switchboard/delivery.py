@@ -39,13 +39,13 @@ class Manner(StrEnum):
 class Outcome(NamedTuple):
     """What came of one attempt. `again` is seconds until another one makes sense, None if none does.
 
-    `overtaken`: the caller interrupted or began to speak while the result was on its way, which nobody can prevent.
+    `spoken_into`: the session as it was when it was decided that the result may be spoken, and it was.
     """
 
     delivery: Delivery
     reason: str
     again: int | None = None
-    overtaken: bool = False
+    spoken_into: Session | None = None
 
 
 FOLLOW_UP_SECONDS = 5  # how long the assistant may stay silent about a result that it was told in silence
@@ -193,13 +193,13 @@ def _send(speaker: Speaker, row: Row, session: Session, manner: Manner, claim: C
         return _close(speaker, row, Delivery.UNDELIVERABLE, error.reason, now, claim.owner)
     outcome = _close(speaker, row, Delivery.DELIVERED, manner.value, now, claim.owner)
     if manner is Manner.SPEAK:
-        return outcome._replace(overtaken=_overtaken(speaker.store, session, row, now))
+        return outcome._replace(spoken_into=session)
     # Told in silence, the model may say nothing at all: look again soon. What was looked up for it alone may stay unsaid.
     return outcome if row.quiet else outcome._replace(again=FOLLOW_UP_SECONDS)
 
 
-def _overtaken(store: Store, before: Session, row: Row, now: float) -> bool:
-    """Whether the caller interrupted or began to speak since the decision: for the counters, so it may fail."""
+def overtaken(store: Store, before: Session, row: Row, now: float) -> bool:
+    """Whether the caller has interrupted or begun to speak since the decision: for the counters, so it may fail."""
     try:
         session = calls.load(store, row.call_id, now) or before
     except Unavailable:

@@ -100,6 +100,11 @@ class Row(NamedTuple):
         return self.key.pk.removeprefix("CALL#")
 
     @property
+    def milliseconds(self) -> int:
+        """From its last claim to its end; 0 for a call that nobody began."""
+        return self.settled_at - self.claimed_at if self.claimed_at else 0
+
+    @property
     def idempotency_key(self) -> str:
         """The same for every attempt, redrive and deploy; 43 characters, nothing personal in it."""
         digest = hashlib.sha256("|".join(("v1", *self.key, self.tool)).encode()).digest()
@@ -198,29 +203,35 @@ def claim(store: Store, row: Row, owner: str, now: float, lease: float) -> Row |
     """Become the one who runs it, for `lease` seconds; None if somebody else is, or if it must not run any more.
 
     A lease that ran out is taken over only where running again is safe: nothing was begun, or repeating is harmless.
+    The row is not sent back: it is as it was read, for an attempt of anybody since would have changed its number.
     """
+    mine = row._replace(
+        state=State.RUNNING, attempt=row.attempt + 1, owner=owner, lease=_ms(now + lease), claimed_at=_ms(now)
+    )
     change = "SET #state = :running, #attempt = #attempt + :one, #owner = :owner, #lease = :lease, #claimed_at = :now"
     condition = (
-        "#deadline > :now AND (#state = :received OR (#state = :running AND #lease < :now"
+        "#attempt = :seen AND #deadline > :now AND (#state = :received OR (#state = :running AND #lease < :now"
         " AND (#intent = :false OR #effect IN (:read, :keyed))))"
     )
     values = {
         "running": State.RUNNING.value,
         "received": State.RECEIVED.value,
         "one": 1,
+        "seen": row.attempt,
         "owner": owner,
-        "lease": _ms(now + lease),
-        "now": _ms(now),
+        "lease": mine.lease,
+        "now": mine.claimed_at,
         "false": False,
         "read": "read",
         "keyed": "keyed",
     }
     try:
-        return Row.of(store.update(Update(row.key, change, condition, values)))
+        store.update(Update(row.key, change, condition, values, blind=True))
     except ConditionFailed as lost:
         # The SDK repeats a write whose answer was lost: then the winner that stands in the way is this very attempt.
-        mine = Row.of(dict(lost.item)) if lost.item else None
-        return mine if mine and mine.owner == owner and mine.state is State.RUNNING else None
+        winner = Row.of(dict(lost.item)) if lost.item else None
+        return winner if winner and winner.owner == owner and winner.state is State.RUNNING else None
+    return mine
 
 
 _FENCE = "#state = :running AND #owner = :owner AND #attempt = :attempt"
@@ -230,13 +241,16 @@ def _fence(row: Row) -> dict[str, Any]:
     return {"running": State.RUNNING.value, "owner": row.owner, "attempt": row.attempt}
 
 
-def begin(store: Store, row: Row) -> bool:
-    """Record the intent to act before acting, so that a crash in between cannot pass for "nothing happened"."""
+def begin(store: Store, row: Row) -> Row | None:
+    """Record the intent to act before acting, so that a crash in between cannot pass for "nothing happened".
+
+    None if this attempt does not own the call any more.
+    """
     try:
         store.update(Update(row.key, "SET #intent = :true", _FENCE, {**_fence(row), "true": True}, blind=True))
     except ConditionFailed:
-        return False
-    return True
+        return None
+    return row._replace(intent=True)
 
 
 def commit(store: Store, row: Row, state: State, result: str, *, silent: bool = False, now: float = 0) -> Row | None:
@@ -254,7 +268,9 @@ def commit(store: Store, row: Row, state: State, result: str, *, silent: bool = 
     if not speak:
         change += " REMOVE #g1pk, #g1sk"
     try:
-        return Row.of(store.update(Update(row.key, change, _FENCE, values)))
+        store.update(Update(row.key, change, _FENCE, values, blind=True))
+        # Nobody but its owner changes a row that is being run.
+        return row._replace(state=state, result=result, delivery=delivery, settled_at=_ms(now))
     except ConditionFailed as lost:
         stored = Row.of(dict(lost.item)) if lost.item else None
     if stored is None or (stored.owner, stored.attempt) != (row.owner, row.attempt):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from switchboard import calls, delivery, endings, lookups, toolcalls, transfers
 from switchboard.budget import Overrun, limit
-from switchboard.delivery import Speaker
+from switchboard.delivery import Outcome, Speaker
 from switchboard.desk import Agent, Backend
 from switchboard.endings import Endings
 from switchboard.errors import Unavailable
@@ -30,6 +30,7 @@ from switchboard.transfers import Impossible, Switch
 GRACE = 2.0  # seconds between the end of an attempt and the moment when somebody else may take over
 BACKOFF = 60  # seconds between two attempts at the most
 MAX_DELAY = 900  # seconds, of one SQS message
+AT_ONCE = 0.2  # seconds: a result that is sent within them and a caller who begins to speak were there together
 
 FAILED_WORDS = "It did not work because of a technical problem on our side. Apologise, and offer to help another way."
 UNKNOWN_WORDS = "We could not confirm whether it was done. Say so, do not promise anything: a person will check."
@@ -140,10 +141,12 @@ def _attempt(bench: Bench, tool: Tool, row: Row) -> Row | None:
     if reason := _unwanted(bench, tool, row):
         count(Count.TOOL_REPLACED)
         return _commit(bench, row, State.FAILED, reason, silent=True)
-    if not toolcalls.begin(bench.store, row):
-        return None
-    started = bench.clock()
-    call = call_of(bench, tool, row, started)
+    begun = toolcalls.begin(bench.store, row)
+    return _act(bench, tool, begun, arguments) if begun else None
+
+
+def _act(bench: Bench, tool: Tool, row: Row, arguments: Mapping[str, Any]) -> Row | None:
+    call = call_of(bench, tool, row, bench.clock())
     try:
         with limit(tool.timeout):
             said = tool.run(call, arguments)
@@ -154,7 +157,6 @@ def _attempt(bench: Bench, tool: Tool, row: Row) -> Row | None:
     except (Exception, SystemExit, Overrun) as error:  # noqa: BLE001 - a tool may raise anything; what it means is decided here
         warn("tool attempt failed", tool=row.tool, call_id=row.call_id, attempt=row.attempt, code=type(error).__name__)
         return _perhaps_happened(bench, row)
-    log("tool ran", tool=row.tool, call_id=row.call_id, milliseconds=int((bench.clock() - started) * 1000))
     # A transfer has ended the AI call: there is nobody to say the result to, and nothing is missed.
     return _commit(bench, row, State.SUCCEEDED, said, silent=call.transferred)
 
@@ -194,6 +196,8 @@ def _commit(bench: Bench, row: Row, state: State, result: str, *, silent: bool =
         warn("late result refused", tool=row.tool, call_id=row.call_id, attempt=row.attempt)
         return None
     count(_COUNTS[state])
+    if committed.delivery is Delivery.NONE:  # otherwise the line about its delivery is the one about this call
+        log("tool ran", call_id=row.call_id, tool=row.tool, state=state.value, milliseconds=committed.milliseconds)
     return committed
 
 
@@ -235,8 +239,17 @@ def _until(moment: int, now: float) -> int:
 
 
 def _speak(bench: Bench, row: Row) -> None:
-    outcome = delivery.deliver(bench.speaker, row, bench.clock())
-    log("result delivery", call_id=row.call_id, tool=row.tool, delivery=outcome.delivery.value, reason=outcome.reason)
+    started = bench.clock()
+    outcome = delivery.deliver(bench.speaker, row, started)
+    log(
+        "result delivery",
+        call_id=row.call_id,
+        tool=row.tool,
+        state=row.state.value,
+        milliseconds=row.milliseconds,
+        delivery=outcome.delivery.value,
+        reason=outcome.reason,
+    )
     if outcome.delivery is Delivery.PENDING:
         bench.queue.send(Ticket(row.call_id, row.key.sk, due="speak"), outcome.again or 1)
         return
@@ -244,9 +257,17 @@ def _speak(bench: Bench, row: Row) -> None:
         bench.queue.send(Ticket(row.call_id, row.key.sk, due="follow"), outcome.again)
     if outcome.reason in _OTHERS:
         return
-    count(_DELIVERIES[outcome.delivery], reason="overtaken" if outcome.overtaken else "")
+    count(_DELIVERIES[outcome.delivery], reason="overtaken" if _overtaken(bench, row, outcome, started) else "")
     if outcome.delivery is not Delivery.DELIVERED and outcome.reason != "superseded":
         bench.undelivered(row, outcome.reason)
+
+
+def _overtaken(bench: Bench, row: Row, outcome: Outcome, started: float) -> bool:
+    """Whether the caller interrupted or began to speak while the result was on its way, which nobody can prevent."""
+    now = bench.clock()
+    if outcome.spoken_into is None or now - started < AT_ONCE:
+        return False
+    return delivery.overtaken(bench.speaker.store, outcome.spoken_into, row, now)
 
 
 def _follow_up(bench: Bench, row: Row) -> None:
