@@ -145,11 +145,26 @@ def test_what_was_begun_is_claimed_again_only_where_repeating_is_harmless(
     assert bool(claim(scene, "you")) is again
 
 
+@pytest.mark.parametrize(("effect", "at_once"), [("read", True), ("keyed", True), ("once", False)])
+def test_the_intent_is_recorded_with_the_claim_where_repeating_is_harmless(
+    stage: Callable[[Effect], Scene], effect: Effect, at_once: bool
+) -> None:
+    scene = stage(effect)
+    scene.ask()
+    owner = claimed(scene)
+    assert scene.row().intent is at_once
+
+    assert toolcalls.begin(scene.table, owner) == scene.row()
+    assert scene.row().intent
+
+
 STRANGERS: dict[str, dict[str, Any]] = {"owner": {"owner": "you"}, "attempt": {"attempt": 7}}
 
 
 @pytest.mark.parametrize("part", STRANGERS)
-def test_a_stranger_neither_begins_nor_releases_nor_commits(scene: Scene, part: str) -> None:
+def test_a_stranger_neither_begins_nor_releases_nor_commits(stage: Callable[[Effect], Scene], part: str) -> None:
+    scene = stage("once")
+    scene.ask()
     stranger = claimed(scene)._replace(**STRANGERS[part])
 
     assert not toolcalls.begin(scene.table, stranger)
@@ -158,7 +173,9 @@ def test_a_stranger_neither_begins_nor_releases_nor_commits(scene: Scene, part: 
     assert (scene.row().state, scene.row().intent, scene.row().lease > 0) == (State.RUNNING, False, True)
 
 
-def test_what_is_over_is_neither_begun_nor_released_nor_committed_again(scene: Scene) -> None:
+def test_what_is_over_is_neither_begun_nor_released_nor_committed_again(stage: Callable[[Effect], Scene]) -> None:
+    scene = stage("once")
+    scene.ask()
     done = committed(scene)
 
     assert not toolcalls.begin(scene.table, done)
@@ -169,10 +186,27 @@ def test_what_is_over_is_neither_begun_nor_released_nor_committed_again(scene: S
 
 
 @pytest.mark.parametrize("effect", ["read", "keyed", "once"])
-def test_a_worker_that_lost_the_call_before_it_began_does_not_act(
-    stage: Callable[[Effect], Scene], effect: Effect
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_worker_that_is_held_up_before_it_began_does_not_act(
+    stage: Callable[[Effect], Scene], effect: Effect, taken: bool
 ) -> None:
     scene = stage(effect)
+
+    def hold_up() -> None:
+        scene.clock.advance(9)
+        if taken:
+            scene.again()
+
+    scene.script.at("after claim", hold_up)
+    scene.ask()
+    scene.finish()
+
+    assert len(scene.effects) == 1
+    assert scene.row().attempt == 2
+
+
+def test_a_worker_that_lost_the_call_before_it_began_does_not_act(stage: Callable[[Effect], Scene]) -> None:
+    scene = stage("once")
 
     def lose() -> None:
         scene.clock.advance(9)
@@ -218,7 +252,9 @@ def test_a_call_that_may_be_repeated_is_not_closed_before_its_deadline(scene: Sc
     assert settle(scene, scene.row()) is None
 
 
-def test_a_call_is_not_closed_by_what_was_read_before_another_attempt(scene: Scene) -> None:
+def test_a_call_is_not_closed_by_what_was_read_before_another_attempt(stage: Callable[[Effect], Scene]) -> None:
+    scene = stage("once")
+    scene.ask()
     seen = scene.row()
     claimed(scene)
     scene.clock.advance(DEADLINE)
@@ -226,7 +262,11 @@ def test_a_call_is_not_closed_by_what_was_read_before_another_attempt(scene: Sce
     assert settle(scene, seen) is None
 
 
-def test_a_call_is_not_closed_as_never_begun_by_what_was_read_before_it_began(scene: Scene) -> None:
+def test_a_call_is_not_closed_as_never_begun_by_what_was_read_before_it_began(
+    stage: Callable[[Effect], Scene],
+) -> None:
+    scene = stage("once")
+    scene.ask()
     owner = claimed(scene)
     seen = scene.row()
     toolcalls.begin(scene.table, owner)

@@ -103,7 +103,7 @@ REQUESTS: dict[str, tuple[Scene, dict[str, int]]] = {
             scenes.RECORD,
             {
                 "DynamoDB.GetItem": 2,
-                "DynamoDB.UpdateItem": 5,
+                "DynamoDB.UpdateItem": 4,
                 "DynamoDB.TransactWriteItems": 1,
                 "AmazonSQS.ChangeMessageVisibility": 1,
                 "POST /…/control": 1,

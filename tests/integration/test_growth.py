@@ -126,7 +126,7 @@ def test_an_event_costs_the_same_after_ten_utterances_and_after_ten_thousand(hou
         "after-call tool": (1, 2),
         "interruption": (0, 1),
         "a word": (0, 1),
-        "worker": (6, 9),
+        "worker": (6, 8),
         "end": (2, 5),
         "report": (2, 3),
     }

@@ -1,5 +1,6 @@
 """An answer of AWS's is lost after the write was applied, and the SDK itself sends the same request again (C3, C6, C12)."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -46,33 +47,40 @@ def live_call(house: House) -> House:
     return house
 
 
-CASES = [
-    pytest.param("PutItem", 1, id="accept"),
-    pytest.param("SendMessage", 1, id="C3-send"),
-    pytest.param("UpdateItem", 1, id="C6-claim"),
-    pytest.param("UpdateItem", 2, id="intent"),
-    pytest.param("UpdateItem", 3, id="C12-commit"),
-    pytest.param("TransactWriteItems", 1, id="delivery-claim"),
-    pytest.param("UpdateItem", 4, id="delivery-end"),
-]
+TOOLS: dict[str, dict[str, Any]] = {"search": {"what": "x"}, "move": {"to": "x"}, "pay": {"amount": 1}}
+WRITES = {
+    "accept": "PutItem",
+    "C3-send": "SendMessage",
+    "C6-claim": "UpdateItem",
+    "intent": "UpdateItem",
+    "C12-commit": "UpdateItem",
+    "delivery-claim": "TransactWriteItems",
+    "delivery-end": "UpdateItem",
+}
 
 
-@pytest.mark.parametrize(("operation", "number"), CASES)
-@pytest.mark.parametrize(
-    ("name", "arguments"), [("search", {"what": "x"}), ("move", {"to": "x"}), ("pay", {"amount": 1})]
-)
+def cases() -> Iterator[Any]:
+    """Each write of each tool: only what may act once writes its intent apart."""
+    for name in TOOLS:
+        numbers: Counter[str] = Counter()
+        for step, operation in WRITES.items():
+            if step != "intent" or name == "pay":
+                numbers[operation] += 1
+                yield pytest.param(name, operation, numbers[operation], id=f"{name}-{step}")
+
+
+@pytest.mark.parametrize(("name", "operation", "number"), list(cases()))
 def test_a_write_whose_answer_was_lost_is_not_a_second_one(
     live_call: House,
     ledger: Ledger,
     vapis: Vapis,
     lose: Lose,
     name: str,
-    arguments: dict[str, Any],
     operation: str,
     number: int,
 ) -> None:
     seen = lose(operation, number)
-    ask(live_call, name, **arguments)
+    ask(live_call, name, **TOOLS[name])
     while live_call.run(live_call.live):
         pass
 

@@ -117,8 +117,7 @@ def test_a_background_call_costs_what_was_promised(live_call: House) -> None:
     live_call.run(live_call.live)
     assert live_call.aws.wire.take() == [
         "GetItem",  # what is it
-        "UpdateItem",  # claim
-        "UpdateItem",  # intent
+        "UpdateItem",  # claim, and its intent
         "UpdateItem",  # commit
         "GetItem",  # the session
         "TransactWriteItems",  # may it be spoken, and by me
@@ -425,7 +424,7 @@ def test_a_commit_whose_answer_was_lost_is_recognised_as_ones_own(live_call: Hou
 
 
 def test_the_intent_of_one_who_lost_the_call_is_refused(live_call: House) -> None:
-    owner = crashed_after_claim(live_call, ask(live_call))
+    owner = crashed_after_claim(live_call, ask(live_call, "pay", amount=1))
     assert owner
     live_call.clock.advance(9)
     toolcalls.claim(live_call.store, owner, "other", live_call.clock(), 8)

@@ -169,6 +169,36 @@ MUTANTS = (
         (f"{GUARDS}::test_a_worker_that_lost_the_call_before_it_began_does_not_act",),
     ),
     Mutant(
+        "the intent of what may act once is recorded too early",
+        "toolcalls.py",
+        'intent=row.effect != "once",',
+        "intent=True,",
+        (f"{CRASHES}::test_crash[C7-once-none]",),
+        daily=True,
+    ),
+    Mutant(
+        "what may be repeated is begun without an intent",
+        "toolcalls.py",
+        'intent=row.effect != "once",',
+        "intent=row.intent,",
+        (f"{GUARDS}::test_the_intent_is_recorded_with_the_claim_where_repeating_is_harmless",),
+    ),
+    Mutant(
+        "a lease that is over is no matter",
+        "worker.py",
+        "if row.lease <= bench.clock() * 1000:",
+        "if False:",
+        (f"{GUARDS}::test_a_worker_that_is_held_up_before_it_began_does_not_act[True-keyed]",),
+        daily=True,
+    ),
+    Mutant(
+        "a worker that was held up leaves the call to nobody",
+        "worker.py",
+        "        _again(bench, row)\n        return None\n    begun =",
+        "        return None\n    begun =",
+        (f"{GUARDS}::test_a_worker_that_is_held_up_before_it_began_does_not_act[False-keyed]",),
+    ),
+    Mutant(
         "the commit has no fence",
         "toolcalls.py",
         '        change += " REMOVE #g1pk, #g1sk"\n    try:\n'
@@ -292,7 +322,7 @@ MUTANTS = (
         "toolcalls.py",
         'return lost.item is not None and lost.item.get("delivery_owner") == owner',
         "return False",
-        (f"{LOST}::test_a_write_whose_answer_was_lost_is_not_a_second_one[move-arguments1-delivery-claim]",),
+        (f"{LOST}::test_a_write_whose_answer_was_lost_is_not_a_second_one[move-delivery-claim]",),
     ),
     Mutant(
         "an ended call is spoken to",

@@ -91,6 +91,14 @@ class Keys(NamedTuple):
     token: str = ""
 
 
+class Signer(NamedTuple):
+    """An HMAC with the key of one day, kept because beginning one costs as much as the rest of it."""
+
+    secret: str
+    scope: str
+    begun: hmac.HMAC
+
+
 class Asked(NamedTuple):
     """A request: where it goes, and what stands in it but for the date and who signs."""
 
@@ -156,7 +164,7 @@ class Client:
         self._skew = 0.0  # seconds that AWS's clock is ahead of ours, once it has said so
         # Taken out while in use, so that threads share none, and one that was left in the middle of an answer never returns.
         self._idle: list[socket.socket] = []
-        self._key = ("", "", b"")
+        self._signer: Signer | None = None
 
     def __getattr__(self, name: str) -> Callable[..., dict[str, Any]]:
         if name not in OPERATIONS[self._service]:
@@ -180,7 +188,7 @@ class Client:
         """Close what is kept, and forget what was known of the time: this process may go on elsewhere, and much later."""
         while self._idle:
             self._idle.pop().close()
-        self._skew, self._key = 0.0, ("", "", b"")
+        self._skew, self._signer = 0.0, None
 
     def _call(self, operation: str, **request: Any) -> dict[str, Any]:
         wanted = asked(self._service, operation, request)
@@ -278,15 +286,17 @@ class Client:
     def _authorization(self, keys: Keys, wanted: Asked, headers: Mapping[str, str]) -> str:
         moment = headers["x-amz-date"]
         scope = f"{moment[:8]}/{self._region}/{self._service}/aws4_request"
-        if self._key[:2] != (keys.secret, scope):
-            self._key = (keys.secret, scope, signing_key(keys.secret, scope))
+        if self._signer is None or self._signer[:2] != (keys.secret, scope):
+            self._signer = Signer(keys.secret, scope, hmac.new(signing_key(keys.secret, scope), digestmod="sha256"))
         names = ";".join(headers)  # in order already
         path = _signed_path(wanted.path)
         lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
         said = f"POST\n{path}\n\n{lines}\n{names}\n{hashlib.sha256(wanted.body).hexdigest()}"
         text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(said.encode()).hexdigest()}"
-        signature = hmac.digest(self._key[2], text.encode(), "sha256").hex()
-        return f"AWS4-HMAC-SHA256 Credential={keys.id}/{scope}, SignedHeaders={names}, Signature={signature}"
+        signature = self._signer.begun.copy()
+        signature.update(text.encode())
+        credential = f"Credential={keys.id}/{scope}, SignedHeaders={names}"
+        return f"AWS4-HMAC-SHA256 {credential}, Signature={signature.hexdigest()}"
 
 
 @lru_cache(1)

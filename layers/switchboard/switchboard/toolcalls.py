@@ -203,12 +203,21 @@ def claim(store: Store, row: Row, owner: str, now: float, lease: float) -> Row |
     """Become the one who runs it, for `lease` seconds; None if somebody else is, or if it must not run any more.
 
     A lease that ran out is taken over only where running again is safe: nothing was begun, or repeating is harmless.
+    Where it is harmless, the intent to act is recorded at once: whether it was begun makes no difference to who may.
     The row is not sent back: it is as it was read, for an attempt of anybody since would have changed its number.
     """
     mine = row._replace(
-        state=State.RUNNING, attempt=row.attempt + 1, owner=owner, lease=_ms(now + lease), claimed_at=_ms(now)
+        state=State.RUNNING,
+        attempt=row.attempt + 1,
+        owner=owner,
+        lease=_ms(now + lease),
+        claimed_at=_ms(now),
+        intent=row.effect != "once",
     )
-    change = "SET #state = :running, #attempt = #attempt + :one, #owner = :owner, #lease = :lease, #claimed_at = :now"
+    change = (
+        "SET #state = :running, #attempt = #attempt + :one, #owner = :owner, #lease = :lease, #claimed_at = :now,"
+        " #intent = :intent"
+    )
     condition = (
         "#attempt = :seen AND #deadline > :now AND (#state = :received OR (#state = :running AND #lease < :now"
         " AND (#intent = :false OR #effect IN (:read, :keyed))))"
@@ -221,6 +230,7 @@ def claim(store: Store, row: Row, owner: str, now: float, lease: float) -> Row |
         "owner": owner,
         "lease": mine.lease,
         "now": mine.claimed_at,
+        "intent": mine.intent,
         "false": False,
         "read": "read",
         "keyed": "keyed",
@@ -244,8 +254,10 @@ def _fence(row: Row) -> dict[str, Any]:
 def begin(store: Store, row: Row) -> Row | None:
     """Record the intent to act before acting, so that a crash in between cannot pass for "nothing happened".
 
-    None if this attempt does not own the call any more.
+    None if this attempt does not own the call any more. Nothing to do where the claim has recorded it.
     """
+    if row.intent:
+        return row
     try:
         store.update(Update(row.key, "SET #intent = :true", _FENCE, {**_fence(row), "true": True}, blind=True))
     except ConditionFailed:

@@ -141,6 +141,10 @@ def _attempt(bench: Bench, tool: Tool, row: Row) -> Row | None:
     if reason := _unwanted(bench, tool, row):
         count(Count.TOOL_REPLACED)
         return _commit(bench, row, State.FAILED, reason, silent=True)
+    if row.lease <= bench.clock() * 1000:
+        # Held up for so long that somebody else may be at it; if nobody is, the new ticket's worker will be.
+        _again(bench, row)
+        return None
     begun = toolcalls.begin(bench.store, row)
     return _act(bench, tool, begun, arguments) if begun else None
 
