@@ -306,7 +306,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, scene: Scene) -> None:
         monkeypatch.setattr(toolcalls, name, watched(name))
     monkeypatch.setattr(worker, "limit", NoLimit)
     # The jitter of a retry would be the only thing here that is not the same every time.
-    monkeypatch.setattr("switchboard.worker.random.randint", lambda _low, high: high)
+    monkeypatch.setattr("switchboard.worker.random.uniform", lambda _low, high: high)
 
 
 FINAL = (Delivery.NONE, Delivery.DELIVERED, Delivery.UNDELIVERABLE, Delivery.DROPPED)

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from switchboard import calls, toolcalls
+from switchboard import calls, toolcalls, worker
 from switchboard.calls import Session
 from switchboard.messages import Message
 from switchboard.settings import Settings
 from switchboard.store import Check, Key, Store
 from switchboard.toolcalls import Conflict, Delivery, Overtaken, Row, State
+from switchboard.tools import Call, DefiniteFailure
 from tests.chaos.scene import CALL, Effect, Scene, assert_finished, watch
 from tests.conftest import Clock
 
@@ -65,6 +66,13 @@ def committed(scene: Scene) -> Row:
     row = toolcalls.commit(scene.table, claimed(scene), State.SUCCEEDED, "Done.")
     assert row
     return row
+
+
+def committed_by(scene: Scene, owner: str) -> None:
+    """Somebody who goes by the same name has ended it meanwhile."""
+    row = scene.row()
+    assert row.owner == owner
+    assert toolcalls.commit(scene.table, row, State.SUCCEEDED, "Done.")
 
 
 def spoken_by(scene: Scene, owner: str) -> bool:
@@ -129,8 +137,10 @@ def test_a_call_is_not_claimed_by_what_was_read_before_another_attempt(scene: Sc
 
 
 def test_a_claim_that_meets_itself_is_ones_own(scene: Scene) -> None:
-    assert claim(scene) == claim(scene)
-    assert scene.row().attempt == 1
+    seen = scene.row()
+    first, second = (toolcalls.claim(scene.table, seen, "me", scene.clock(), LEASE) for _ in range(2))
+
+    assert first == second == scene.row()
 
 
 @pytest.mark.parametrize(("effect", "again"), [("read", True), ("keyed", True), ("once", False)])
@@ -143,6 +153,13 @@ def test_what_was_begun_is_claimed_again_only_where_repeating_is_harmless(
     scene.clock.advance(LEASE + 1)
 
     assert bool(claim(scene, "you")) is again
+
+
+def test_a_claim_that_meets_itself_after_its_end_is_none(scene: Scene) -> None:
+    seen = scene.row()
+    scene.table.lose = lambda: committed_by(scene, "me")
+
+    assert toolcalls.claim(scene.table, seen, "me", scene.clock(), LEASE) is None
 
 
 @pytest.mark.parametrize(("effect", "at_once"), [("read", True), ("keyed", True), ("once", False)])
@@ -203,6 +220,92 @@ def test_a_worker_that_is_held_up_before_it_began_does_not_act(
 
     assert len(scene.effects) == 1
     assert scene.row().attempt == 2
+
+
+def test_a_worker_begins_to_the_last_moment_of_its_claim(scene: Scene) -> None:
+    scene.script.at("after claim", lambda: scene.clock.advance(LEASE))
+    scene.hand_out()
+    scene.finish()
+
+    assert (scene.row().state, scene.row().attempt) == (State.SUCCEEDED, 1)
+
+
+def test_a_worker_that_was_held_up_past_the_deadline_has_done_nothing(scene: Scene) -> None:
+    scene.script.at("after claim", lambda: scene.clock.advance(DEADLINE))
+    scene.hand_out()
+    scene.finish()
+
+    assert (scene.row().state, scene.effects) == (State.EXPIRED, [])
+
+
+def test_a_worker_that_lost_the_call_sends_no_ticket_for_it(scene: Scene) -> None:
+    def hold_up() -> None:
+        scene.clock.advance(9)
+        scene.again()
+
+    scene.script.at("after claim", hold_up)
+    sent = scene.lane.sent
+    scene.hand_out()
+
+    assert scene.row().delivery is Delivery.DELIVERED
+    assert scene.lane.sent == sent
+
+
+@pytest.mark.parametrize("retryable", [pytest.param(False, id="closes"), pytest.param(True, id="gives back")])
+def test_what_an_earlier_attempt_may_have_done_is_never_said_not_to_be_done(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, retryable: bool
+) -> None:
+    def act(call: Call, _what: str) -> str:
+        if call.attempt == 1:
+            scene.effects.append(call.idempotency_key)
+            raise TimeoutError
+        raise DefiniteFailure("refused", retryable=retryable)
+
+    monkeypatch.setattr(scene, "_act", act)
+    scene.hand_out()
+    scene.finish()
+
+    assert scene.row().attempt > 1
+    assert (scene.row().state, len(scene.effects)) == (State.UNKNOWN, 1)
+    assert "may or may not" in scene.heard[0]
+
+
+def test_a_late_owner_who_says_how_it_ended_has_a_line_in_the_log(
+    stage: Callable[[Effect], Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[tuple[str, str]] = []
+    monkeypatch.setattr(worker, "log", lambda event, **fields: lines.append((event, fields["state"])))
+    scene = stage("once")
+
+    def late() -> None:
+        scene.clock.advance(LEASE + 1)
+        scene.again()
+
+    scene.script.at("after effect", late)
+    scene.ask()
+    scene.finish()
+
+    assert (scene.row().state, scene.row().delivery) == (State.SUCCEEDED, Delivery.DELIVERED)
+    assert lines == [
+        ("tool call closed", "UNKNOWN"),
+        ("result delivery", "UNKNOWN"),
+        ("tool call ended", "SUCCEEDED"),
+    ]
+
+
+def test_a_look_up_that_failed_twice_has_failed(
+    stage: Callable[[Effect], Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = stage("read")
+
+    def act(call: Call, _what: str) -> str:
+        raise TimeoutError if call.attempt == 1 else DefiniteFailure("refused", retryable=False)
+
+    monkeypatch.setattr(scene, "_act", act)
+    scene.ask()
+    scene.finish()
+
+    assert (scene.row().state, scene.row().attempt) == (State.FAILED, 2)
 
 
 def test_a_worker_that_lost_the_call_before_it_began_does_not_act(stage: Callable[[Effect], Scene]) -> None:

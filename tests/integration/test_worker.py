@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import httpx
@@ -15,7 +16,7 @@ from switchboard.queue import Queue, Ticket
 from switchboard.store import Check, Key, Update
 from switchboard.telemetry import Count
 from switchboard.toolcalls import Delivery, Row, State
-from switchboard.tools import Call, DefiniteFailure, Toolbox, ToolError
+from switchboard.tools import Call, DefiniteFailure, Tool, Toolbox, ToolError, WrongArguments
 from switchboard.vapi import Vapi
 from tests.integration.conftest import CALL, CONTROL, House, Ledger, Vapis, message, tool_call
 
@@ -184,7 +185,7 @@ def test_a_late_ticket_expires_and_says_so(live_call: House, ledger: Ledger, vap
     live_call.run(live_call.live)
 
     assert ledger.effects == []
-    assert row(live_call).state is State.EXPIRED
+    assert (row(live_call).state, row(live_call).milliseconds) == (State.EXPIRED, 0)
     assert spoken(vapis)[0][0].startswith("The tool move was not done.")
 
 
@@ -418,9 +419,10 @@ def test_a_claim_whose_answer_was_lost_is_recognised_as_ones_own(live_call: Hous
 def test_a_commit_whose_answer_was_lost_is_recognised_as_ones_own(live_call: House) -> None:
     owner = crashed_after_intent(live_call, ask(live_call))
     assert owner
-    first = toolcalls.commit(live_call.store, owner, State.SUCCEEDED, "Done.")
+    now = live_call.clock()
+    first = toolcalls.commit(live_call.store, owner, State.SUCCEEDED, "Done.", now=now)
 
-    assert toolcalls.commit(live_call.store, owner, State.SUCCEEDED, "Done.") == first
+    assert toolcalls.commit(live_call.store, owner, State.SUCCEEDED, "Done.", now=now) == first == row(live_call)
 
 
 def test_the_intent_of_one_who_lost_the_call_is_refused(live_call: House) -> None:
@@ -825,6 +827,70 @@ def test_a_newer_call_replaces_an_older_one_that_has_not_acted(
     assert (row(live_call, "call_1").state, row(live_call, "call_1").delivery) == (State.FAILED, Delivery.NONE)
     assert [words.rpartition(": ")[2] for words, _ in spoken(vapis)] == ["Changed to Thursday."]
     assert naps == [0.3, 0.3]
+
+
+@pytest.mark.parametrize("reason", ["replaced", "held up", "changed"])
+def test_what_may_have_acted_before_is_not_said_to_have_failed(
+    live_call: House, tools: Toolbox, ledger: Ledger, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @tools.tool(effect="keyed", meanwhile="Changing it.", latest_wins=True)
+    def change(call: Call, time: Annotated[str, "The new time."]) -> str:
+        """Change the time."""
+        ledger.act(time)
+        if call.attempt == 1:
+            raise TimeoutError
+        return f"Changed to {time}."
+
+    def refuse(*_: Any) -> None:
+        raise WrongArguments("time: unknown")
+
+    naps: list[float] = []
+    ask(live_call, "change", "call_1", time="noon")
+    ticket = Ticket(CALL, "TOOL#call_1")
+    worker.work(live_call.live._replace(sleep=naps.append), ticket, receipt(live_call), lambda: 35.0)
+    if reason == "replaced":
+        live_call.clock.advance(1)
+        ask(live_call, "change", "call_2", time="Thursday")
+    if reason == "changed":
+        monkeypatch.setattr(Tool, "parse", refuse)
+    nap = partial(live_call.clock.advance, 9) if reason == "held up" else naps.clear
+    worker.work(live_call.live._replace(sleep=lambda _: nap()), ticket, receipt(live_call), lambda: 35.0)
+
+    assert ledger.effects == ["noon"]
+    stored = row(live_call, "call_1")
+    assert stored.attempt == 2
+    assert stored.state is (State.RUNNING if reason == "held up" else State.UNKNOWN)
+    assert stored.intent
+
+
+def test_every_call_ends_with_one_line_of_the_log(
+    live_call: House, tools: Toolbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[tuple[str, Any, Any]] = []
+
+    def log(event: str, /, **fields: Any) -> None:
+        lines.append((event, fields["state"], fields["milliseconds"]))
+
+    @tools.tool(effect="keyed", meanwhile="Moving it.")
+    def slow() -> str:
+        """Take a second and a half."""
+        live_call.clock.advance(1.5)
+        return "Moved."
+
+    @tools.tool(effect="keyed", after_call=True)
+    def later() -> str:
+        """Take two seconds, after the call."""
+        live_call.clock.advance(2)
+        return "Sent."
+
+    for name in ("slow", "later"):
+        say(live_call, "tool-calls", toolCallList=[tool_call(name, {}, name)])
+    monkeypatch.setattr(worker, "log", log)
+    live_call.run(live_call.live)
+    say(live_call, "status-update", status="ended", endedReason="customer-ended-call")
+    live_call.run(live_call.after)
+
+    assert lines == [("result delivery", "SUCCEEDED", 1500), ("tool call ended", "SUCCEEDED", 2000)]
 
 
 def test_a_background_tool_that_cancels_on_interruption_does_not_act(

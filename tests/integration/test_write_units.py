@@ -94,36 +94,45 @@ def say(house: House, kind: str, **fields: Any) -> None:
     assert webhook.respond(house.desk, house.event(message(kind, house.clock, **fields)))["statusCode"] == 200
 
 
-def ask(house: House) -> None:
+ARGUMENTS = {"move": {"to": "Thursday at two in the afternoon"}, "pay": {"amount": 1}}
+INTENT = {"move": [], "pay": [("UpdateItem", 1)]}  # a step of its own for what may act only once
+
+
+def ask(house: House, name: str) -> None:
     """Have a background tool accepted."""
-    say(house, "tool-calls", toolCallList=[tool_call("move", {"to": "Thursday at two in the afternoon"})])
+    say(house, "tool-calls", toolCallList=[tool_call(name, ARGUMENTS[name])])
 
 
-def test_a_background_call_costs_at_most_twelve_write_units_and_one_message(house: House, meter: Meter) -> None:
-    ask(house)
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_a_background_call_costs_at_most_twelve_write_units_and_one_message(
+    house: House, meter: Meter, name: str
+) -> None:
+    ask(house, name)
     house.run(house.live)
     units = meter.total()
 
     assert [(write.operation, write.units) for write in meter.writes] == [
         ("PutItem", 2),  # accepted; enters the index
-        ("UpdateItem", 1),  # claimed, and about to act
+        ("UpdateItem", 1),  # claimed
+        *INTENT[name],
         ("UpdateItem", 1),  # done
         ("ConditionCheck", 2),  # the session is as it was
         ("Update", 2),  # mine to speak
         ("UpdateItem", 2),  # spoken; leaves the index
     ]
-    assert units == 10 <= UNITS
+    assert units == 10 + len(INTENT[name]) <= UNITS
     assert meter.messages == 1
     assert max(bytes_of(write.after) for write in meter.writes) <= KB
 
 
 @pytest.mark.parametrize("seconds", [1, 3, 6])
+@pytest.mark.parametrize("name", ARGUMENTS)
 def test_waiting_for_a_speaking_caller_costs_one_message_a_second_and_one_write(
-    house: House, meter: Meter, seconds: int
+    house: House, meter: Meter, name: str, seconds: int
 ) -> None:
     say(house, "speech-update", role="user", status="started")
     spent = meter.total()
-    ask(house)
+    ask(house, name)
     handle = receipt(house)
     for _ in range(seconds):
         work(house.live, TICKET, handle, lambda: 35.0)
@@ -131,7 +140,7 @@ def test_waiting_for_a_speaking_caller_costs_one_message_a_second_and_one_write(
     waited = meter.total() - spent
 
     assert meter.messages == 1 + seconds
-    assert waited == 2 + 2 + 1  # accepted, run, and once: who is waiting
+    assert waited == 2 + 2 + len(INTENT[name]) + 1  # accepted, run, and once: who is waiting
 
     say(house, "speech-update", role="user", status="stopped")
     assert meter.messages == 1 + seconds + 1  # at once, instead of within a second
@@ -212,7 +221,7 @@ def test_a_tool_costs_little_when_it_is_imported() -> None:
 
 
 def test_a_call_is_the_one_that_is_counted(house: House, meter: Meter) -> None:
-    ask(house)
+    ask(house, "move")
     meter.total()
 
     assert {write.key[0] for write in meter.writes} == {f"CALL#{CALL}"}

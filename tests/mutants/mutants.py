@@ -119,9 +119,31 @@ MUTANTS = (
     Mutant(
         "a claim does not know itself",
         "toolcalls.py",
-        "return winner if winner and winner.owner == owner and winner.state is State.RUNNING else None",
+        "return winner._replace(doubt=mine.doubt)",
         "return None",
         (f"{GUARDS}::test_a_claim_that_meets_itself_is_ones_own",),
+    ),
+    Mutant(
+        "a claim that is over is one's own still",
+        "toolcalls.py",
+        "if winner is None or winner.owner != owner or winner.state is not State.RUNNING:",
+        "if winner is None or winner.owner != owner:",
+        (f"{GUARDS}::test_a_claim_that_meets_itself_after_its_end_is_none",),
+    ),
+    Mutant(
+        "what an earlier attempt may have done is forgotten",
+        "toolcalls.py",
+        'doubt=row.intent and row.effect == "keyed",',
+        "doubt=False,",
+        (f"{GUARDS}::test_what_an_earlier_attempt_may_have_done_is_never_said_not_to_be_done",),
+        daily=True,
+    ),
+    Mutant(
+        "an attempt that did nothing speaks for those before it",
+        "toolcalls.py",
+        '"acted": acted or row.doubt}',
+        '"acted": acted}',
+        (f"{GUARDS}::test_what_an_earlier_attempt_may_have_done_is_never_said_not_to_be_done[gives back]",),
     ),
     Mutant(
         "a killed worker's message comes back after the deadline",
@@ -186,7 +208,7 @@ MUTANTS = (
     Mutant(
         "a lease that is over is no matter",
         "worker.py",
-        "if row.lease <= bench.clock() * 1000:",
+        "if row.lease < bench.clock() * 1000:",
         "if False:",
         (f"{GUARDS}::test_a_worker_that_is_held_up_before_it_began_does_not_act[True-keyed]",),
         daily=True,
@@ -194,9 +216,16 @@ MUTANTS = (
     Mutant(
         "a worker that was held up leaves the call to nobody",
         "worker.py",
-        "        _again(bench, row)\n        return None\n    begun =",
+        "        _give_back(bench, row, acted=False)\n        return None\n    begun =",
         "        return None\n    begun =",
         (f"{GUARDS}::test_a_worker_that_is_held_up_before_it_began_does_not_act[False-keyed]",),
+    ),
+    Mutant(
+        "two tickets for one call",
+        "worker.py",
+        "    if toolcalls.release(bench.store, row, acted=acted):\n",
+        "    if toolcalls.release(bench.store, row, acted=acted) or True:\n",
+        (f"{GUARDS}::test_a_worker_that_lost_the_call_sends_no_ticket_for_it",),
     ),
     Mutant(
         "the commit has no fence",
@@ -232,8 +261,8 @@ MUTANTS = (
     Mutant(
         "what may have acted is given back as untouched",
         "worker.py",
-        "toolcalls.release(bench.store, row, acted=True)",
-        "toolcalls.release(bench.store, row, acted=False)",
+        "_give_back(bench, row, acted=True)",
+        "_give_back(bench, row, acted=False)",
         (f"{GUARDS}::test_a_call_that_was_given_back_after_acting_is_unknown_when_its_time_is_over",),
     ),
     Mutant(

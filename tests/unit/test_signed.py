@@ -583,9 +583,11 @@ def test_nothing_of_before_is_used_after_it_was_closed(pauses: Pauses, clock: Cl
     made.get_item()
     ahead = aws.requests[-1][1]["x-amz-date"]
     made.close()
+    kept = made._signer
     made.get_item()
 
     assert aws.closed == [1]
+    assert kept is None
     assert len(aws.dialled) == 2
     assert aws.requests[-1][1]["x-amz-date"] != ahead
     assert aws.requests[-1][1]["x-amz-date"] == datetime.fromtimestamp(NOW, UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -286,14 +286,16 @@ class Client:
     def _authorization(self, keys: Keys, wanted: Asked, headers: Mapping[str, str]) -> str:
         moment = headers["x-amz-date"]
         scope = f"{moment[:8]}/{self._region}/{self._service}/aws4_request"
-        if self._signer is None or self._signer[:2] != (keys.secret, scope):
-            self._signer = Signer(keys.secret, scope, hmac.new(signing_key(keys.secret, scope), digestmod="sha256"))
+        signer = self._signer
+        if signer is None or signer[:2] != (keys.secret, scope):
+            signer = Signer(keys.secret, scope, hmac.new(signing_key(keys.secret, scope), digestmod="sha256"))
+            self._signer = signer
         names = ";".join(headers)  # in order already
         path = _signed_path(wanted.path)
         lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
         said = f"POST\n{path}\n\n{lines}\n{names}\n{hashlib.sha256(wanted.body).hexdigest()}"
         text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(said.encode()).hexdigest()}"
-        signature = self._signer.begun.copy()
+        signature = signer.begun.copy()
         signature.update(text.encode())
         credential = f"Credential={keys.id}/{scope}, SignedHeaders={names}"
         return f"AWS4-HMAC-SHA256 {credential}, Signature={signature.hexdigest()}"

@@ -93,6 +93,8 @@ class Row(NamedTuple):
     verbatim: bool = False
     repeats: str = ""
     """Sort key of the call that this one only repeated: then `result` is what it was answered, and it never ran."""
+    doubt: bool = False
+    """Whether an attempt before this one may have acted. Only who has claimed the call knows: it is not stored."""
 
     @property
     def call_id(self) -> str:
@@ -120,6 +122,7 @@ class Row(NamedTuple):
     def item(self, exp: int) -> Item:
         """The item to store."""
         fields = self._asdict()
+        del fields["doubt"]
         fields |= {"state": str(self.state), "delivery": str(self.delivery)}
         unfinished = not self.state.settled or self.delivery in (Delivery.PENDING, Delivery.CLAIMED)
         due = _open(self.key, self.deadline) if unfinished else {}
@@ -204,7 +207,8 @@ def claim(store: Store, row: Row, owner: str, now: float, lease: float) -> Row |
 
     A lease that ran out is taken over only where running again is safe: nothing was begun, or repeating is harmless.
     Where it is harmless, the intent to act is recorded at once: whether it was begun makes no difference to who may.
-    The row is not sent back: it is as it was read, for an attempt of anybody since would have changed its number.
+    The row is not sent back: it is as it was read, for an attempt of anybody since would have changed its number. Only
+    the deadline of an after-call tool may be another by now, which whoever runs it does not look at.
     """
     mine = row._replace(
         state=State.RUNNING,
@@ -213,6 +217,7 @@ def claim(store: Store, row: Row, owner: str, now: float, lease: float) -> Row |
         lease=_ms(now + lease),
         claimed_at=_ms(now),
         intent=row.effect != "once",
+        doubt=row.intent and row.effect == "keyed",
     )
     change = (
         "SET #state = :running, #attempt = #attempt + :one, #owner = :owner, #lease = :lease, #claimed_at = :now,"
@@ -240,7 +245,9 @@ def claim(store: Store, row: Row, owner: str, now: float, lease: float) -> Row |
     except ConditionFailed as lost:
         # The SDK repeats a write whose answer was lost: then the winner that stands in the way is this very attempt.
         winner = Row.of(dict(lost.item)) if lost.item else None
-        return winner if winner and winner.owner == owner and winner.state is State.RUNNING else None
+        if winner is None or winner.owner != owner or winner.state is not State.RUNNING:
+            return None
+        return winner._replace(doubt=mine.doubt)
     return mine
 
 
@@ -304,8 +311,8 @@ def _resolve(store: Store, row: Row, state: State, result: str) -> Row | None:
 
 
 def release(store: Store, row: Row, *, acted: bool) -> bool:
-    """Give the call back for another attempt; `acted` says whether the outside may have been touched."""
-    values = {**_fence(row), "zero": 0, "acted": acted}
+    """Give the call back for another attempt; `acted` says whether this one may have touched the outside."""
+    values = {**_fence(row), "zero": 0, "acted": acted or row.doubt}
     try:
         store.update(Update(row.key, "SET #lease = :zero, #intent = :acted", _FENCE, values))
     except ConditionFailed:

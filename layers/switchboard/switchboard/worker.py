@@ -30,7 +30,7 @@ from switchboard.transfers import Impossible, Switch
 GRACE = 2.0  # seconds between the end of an attempt and the moment when somebody else may take over
 BACKOFF = 60  # seconds between two attempts at the most
 MAX_DELAY = 900  # seconds, of one SQS message
-AT_ONCE = 0.2  # seconds: a result that is sent within them and a caller who begins to speak were there together
+AT_ONCE = 0.2  # seconds: where a result was spoken within them, nobody can say whether the caller began before it
 
 FAILED_WORDS = "It did not work because of a technical problem on our side. Apologise, and offer to help another way."
 UNKNOWN_WORDS = "We could not confirm whether it was done. Say so, do not promise anything: a person will check."
@@ -136,14 +136,14 @@ def _attempt(bench: Bench, tool: Tool, row: Row) -> Row | None:
     try:
         arguments = tool.parse(json.loads(row.arguments))
     except WrongArguments as error:
-        # Checked when it was accepted, so the tool has changed since: nothing has happened, and nothing will.
-        return _commit(bench, row, State.FAILED, str(error))
+        # Checked when it was accepted, so the tool has changed since.
+        return _not_done(bench, row, str(error))
     if reason := _unwanted(bench, tool, row):
         count(Count.TOOL_REPLACED)
-        return _commit(bench, row, State.FAILED, reason, silent=True)
-    if row.lease <= bench.clock() * 1000:
-        # Held up for so long that somebody else may be at it; if nobody is, the new ticket's worker will be.
-        _again(bench, row)
+        return _not_done(bench, row, reason, silent=True)
+    if row.lease < bench.clock() * 1000:
+        # Held up for so long that somebody else may be at it by now.
+        _give_back(bench, row, acted=False)
         return None
     begun = toolcalls.begin(bench.store, row)
     return _act(bench, tool, begun, arguments) if begun else None
@@ -200,8 +200,14 @@ def _commit(bench: Bench, row: Row, state: State, result: str, *, silent: bool =
         warn("late result refused", tool=row.tool, call_id=row.call_id, attempt=row.attempt)
         return None
     count(_COUNTS[state])
-    if committed.delivery is Delivery.NONE:  # otherwise the line about its delivery is the one about this call
-        log("tool ran", call_id=row.call_id, tool=row.tool, state=state.value, milliseconds=committed.milliseconds)
+    if committed.delivery is not Delivery.PENDING:  # otherwise the line about its delivery is the one about this call
+        log(
+            "tool call ended",
+            call_id=row.call_id,
+            tool=row.tool,
+            state=state.value,
+            milliseconds=committed.milliseconds,
+        )
     return committed
 
 
@@ -212,20 +218,31 @@ _COUNTS = {
 }
 
 
+def _not_done(bench: Bench, row: Row, words: str, *, silent: bool = False) -> Row | None:
+    """Close a call whose attempt has surely done nothing; where an earlier one may have acted, nobody knows the end."""
+    if row.doubt:
+        return _commit(bench, row, State.UNKNOWN, UNKNOWN_WORDS, silent=silent)
+    return _commit(bench, row, State.FAILED, words, silent=silent)
+
+
 def _nothing_happened(bench: Bench, row: Row, *, retryable: bool) -> Row | None:
     if not retryable:
-        return _commit(bench, row, State.FAILED, FAILED_WORDS)
-    toolcalls.release(bench.store, row, acted=False)
-    _again(bench, row)
+        return _not_done(bench, row, FAILED_WORDS)
+    _give_back(bench, row, acted=False)
     return None
 
 
 def _perhaps_happened(bench: Bench, row: Row) -> Row | None:
     if row.effect == "once":
         return _commit(bench, row, State.UNKNOWN, UNKNOWN_WORDS)
-    toolcalls.release(bench.store, row, acted=True)
-    _again(bench, row)
+    _give_back(bench, row, acted=True)
     return None
+
+
+def _give_back(bench: Bench, row: Row, *, acted: bool) -> None:
+    """Let another attempt follow, unless somebody else has the call by now: then that is theirs to see to."""
+    if toolcalls.release(bench.store, row, acted=acted):
+        _again(bench, row)
 
 
 def _again(bench: Bench, row: Row, delay: int | None = None) -> None:
