@@ -14,7 +14,7 @@ from switchboard.messages import Message
 from switchboard.settings import Settings
 from switchboard.store import Check, Key, Store
 from switchboard.toolcalls import Conflict, Delivery, Overtaken, Row, State
-from switchboard.tools import Call, DefiniteFailure
+from switchboard.tools import Call, DefiniteFailure, ToolError
 from tests.chaos.scene import CALL, Effect, Scene, assert_finished, watch
 from tests.conftest import Clock
 
@@ -143,6 +143,17 @@ def test_a_claim_that_meets_itself_is_ones_own(scene: Scene) -> None:
     assert first == second == scene.row()
 
 
+def test_a_claim_that_meets_itself_still_knows_what_may_have_been_done_before(scene: Scene) -> None:
+    toolcalls.release(scene.table, claimed(scene), acted=True)
+    scene.clock.advance(0.001)
+    seen = scene.row()
+    first, second = (toolcalls.claim(scene.table, seen, "you", scene.clock(), LEASE) for _ in range(2))
+
+    assert first == second
+    assert second
+    assert second.doubt
+
+
 @pytest.mark.parametrize(("effect", "again"), [("read", True), ("keyed", True), ("once", False)])
 def test_what_was_begun_is_claimed_again_only_where_repeating_is_harmless(
     stage: Callable[[Effect], Scene], effect: Effect, again: bool
@@ -238,6 +249,31 @@ def test_a_worker_that_was_held_up_past_the_deadline_has_done_nothing(scene: Sce
     assert (scene.row().state, scene.effects) == (State.EXPIRED, [])
 
 
+def test_who_was_held_up_looks_again_after_whoever_has_the_call_now(scene: Scene) -> None:
+    # The message came back meanwhile, and the one who has it now dies: it is deleted with the answer of the first one.
+    def hold_up() -> None:
+        scene.clock.advance(9)
+        assert claim(scene, "one who dies")
+
+    scene.script.at("after claim", hold_up)
+    scene.hand_out()
+    scene.finish()
+
+    assert (scene.row().state, scene.row().attempt, len(scene.effects)) == (State.SUCCEEDED, 3, 1)
+
+
+def test_the_same_end_at_another_moment_is_not_ones_own(stage: Callable[[Effect], Scene]) -> None:
+    scene = stage("once")
+    scene.ask()
+    owner = claimed(scene)
+    assert toolcalls.begin(scene.table, owner)
+    scene.clock.advance(LEASE + 1)
+    assert settle(scene, scene.row())
+    scene.clock.advance(1)
+
+    assert toolcalls.commit(scene.table, owner, State.UNKNOWN, "Perhaps.", now=scene.clock()) is None
+
+
 def test_a_worker_that_lost_the_call_sends_no_ticket_for_it(scene: Scene) -> None:
     def hold_up() -> None:
         scene.clock.advance(9)
@@ -251,15 +287,22 @@ def test_a_worker_that_lost_the_call_sends_no_ticket_for_it(scene: Scene) -> Non
     assert scene.lane.sent == sent
 
 
-@pytest.mark.parametrize("retryable", [pytest.param(False, id="closes"), pytest.param(True, id="gives back")])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param(DefiniteFailure("refused", retryable=False), id="closes"),
+        pytest.param(DefiniteFailure("busy"), id="gives back"),
+        pytest.param(ToolError("That time is taken."), id="says"),
+    ],
+)
 def test_what_an_earlier_attempt_may_have_done_is_never_said_not_to_be_done(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, retryable: bool
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     def act(call: Call, _what: str) -> str:
         if call.attempt == 1:
             scene.effects.append(call.idempotency_key)
             raise TimeoutError
-        raise DefiniteFailure("refused", retryable=retryable)
+        raise failure
 
     monkeypatch.setattr(scene, "_act", act)
     scene.hand_out()

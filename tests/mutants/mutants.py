@@ -216,16 +216,45 @@ MUTANTS = (
     Mutant(
         "a worker that was held up leaves the call to nobody",
         "worker.py",
-        "        _give_back(bench, row, acted=False)\n        return None\n    begun =",
+        "        return _give_back(bench, row, acted=False)\n    begun =",
         "        return None\n    begun =",
         (f"{GUARDS}::test_a_worker_that_is_held_up_before_it_began_does_not_act[False-keyed]",),
     ),
     Mutant(
         "two tickets for one call",
         "worker.py",
-        "    if toolcalls.release(bench.store, row, acted=acted):\n",
-        "    if toolcalls.release(bench.store, row, acted=acted) or True:\n",
+        "    if not toolcalls.release(bench.store, row, acted=acted):\n",
+        "    if not toolcalls.release(bench.store, row, acted=acted) and False:\n",
         (f"{GUARDS}::test_a_worker_that_lost_the_call_sends_no_ticket_for_it",),
+    ),
+    Mutant(
+        "who lost the call leaves it to whoever has it",
+        "worker.py",
+        "acted=acted):\n        return _settle(bench, row)\n",
+        "acted=acted):\n        return None\n",
+        (f"{GUARDS}::test_who_was_held_up_looks_again_after_whoever_has_the_call_now",),
+    ),
+    Mutant(
+        "a claim whose answer was lost has no doubt",
+        "toolcalls.py",
+        "return winner._replace(doubt=mine.doubt)",
+        "return winner",
+        (f"{GUARDS}::test_a_claim_that_meets_itself_still_knows_what_may_have_been_done_before",),
+    ),
+    Mutant(
+        "the same end twice",
+        "toolcalls.py",
+        "return stored if (stored.state, stored.settled_at) == (state, _ms(now)) else None",
+        "return stored if stored.state is state else None",
+        (f"{GUARDS}::test_the_same_end_at_another_moment_is_not_ones_own",),
+    ),
+    Mutant(
+        "a doubt is silent where the call is not wanted any more",
+        "worker.py",
+        "return _commit(bench, row, State.UNKNOWN, UNKNOWN_WORDS)\n    return _commit(bench, row, State.FAILED",
+        "return _commit(bench, row, State.UNKNOWN, UNKNOWN_WORDS, silent=silent)\n"
+        "    return _commit(bench, row, State.FAILED",
+        (f"{WORKER}::test_what_may_have_acted_before_is_not_said_to_have_failed[replaced]",),
     ),
     Mutant(
         "the commit has no fence",
@@ -261,8 +290,8 @@ MUTANTS = (
     Mutant(
         "what may have acted is given back as untouched",
         "worker.py",
-        "_give_back(bench, row, acted=True)",
-        "_give_back(bench, row, acted=False)",
+        "return _give_back(bench, row, acted=True)",
+        "return _give_back(bench, row, acted=False)",
         (f"{GUARDS}::test_a_call_that_was_given_back_after_acting_is_unknown_when_its_time_is_over",),
     ),
     Mutant(

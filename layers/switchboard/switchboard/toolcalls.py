@@ -1,7 +1,7 @@
 """The life of one tool call: which state it is in, and the conditional write behind each step.
 
 RECEIVED ─claim→ RUNNING ─commit→ SUCCEEDED | FAILED
-    └ deadline → EXPIRED      └ lease gone after an effect that cannot be repeated → UNKNOWN
+    └ deadline → EXPIRED      └ may have acted, and cannot be or was not repeated → UNKNOWN
 
 delivery: none → pending → claimed → delivered | undeliverable | dropped
 
@@ -207,8 +207,9 @@ def claim(store: Store, row: Row, owner: str, now: float, lease: float) -> Row |
 
     A lease that ran out is taken over only where running again is safe: nothing was begun, or repeating is harmless.
     Where it is harmless, the intent to act is recorded at once: whether it was begun makes no difference to who may.
-    The row is not sent back: it is as it was read, for an attempt of anybody since would have changed its number. Only
-    the deadline of an after-call tool may be another by now, which whoever runs it does not look at.
+    The row is not sent back, for an attempt of anybody since it was read would have changed its number. What else may
+    have changed is not looked at any more (the deadline of an after-call tool), or errs on the safe side: an intent
+    that its owner has taken back since is a doubt still.
     """
     mine = row._replace(
         state=State.RUNNING,
@@ -296,8 +297,8 @@ def commit(store: Store, row: Row, state: State, result: str, *, silent: bool = 
         return None
     if stored.state is State.UNKNOWN and state is not State.UNKNOWN:
         return _resolve(store, row, state, result)
-    # The write had been applied and its answer was lost.
-    return stored if stored.state is state else None
+    # The write had been applied and its answer was lost, unless somebody else came to the same end at another moment.
+    return stored if (stored.state, stored.settled_at) == (state, _ms(now)) else None
 
 
 def _resolve(store: Store, row: Row, state: State, result: str) -> Row | None:

@@ -44,7 +44,7 @@ class ToolError(SwitchboardError):
 
 
 class DefiniteFailure(SwitchboardError):
-    """Raised by a tool when surely nothing has happened outside; with `retryable` it is tried again."""
+    """Raised by a tool when this attempt has surely done nothing outside; with `retryable` it is tried again."""
 
     def __init__(self, reason: str, *, retryable: bool = True) -> None:
         super().__init__(reason)

@@ -143,8 +143,7 @@ def _attempt(bench: Bench, tool: Tool, row: Row) -> Row | None:
         return _not_done(bench, row, reason, silent=True)
     if row.lease < bench.clock() * 1000:
         # Held up for so long that somebody else may be at it by now.
-        _give_back(bench, row, acted=False)
-        return None
+        return _give_back(bench, row, acted=False)
     begun = toolcalls.begin(bench.store, row)
     return _act(bench, tool, begun, arguments) if begun else None
 
@@ -155,7 +154,7 @@ def _act(bench: Bench, tool: Tool, row: Row, arguments: Mapping[str, Any]) -> Ro
         with limit(tool.timeout):
             said = tool.run(call, arguments)
     except ToolError as error:
-        return _commit(bench, row, State.FAILED, one_line(str(error)) or FAILED_WORDS, silent=call.transferred)
+        return _not_done(bench, row, one_line(str(error)) or FAILED_WORDS, silent=call.transferred)
     except DefiniteFailure as error:
         return _nothing_happened(bench, row, retryable=error.retryable)
     except (Exception, SystemExit, Overrun) as error:  # noqa: BLE001 - a tool may raise anything; what it means is decided here
@@ -219,30 +218,32 @@ _COUNTS = {
 
 
 def _not_done(bench: Bench, row: Row, words: str, *, silent: bool = False) -> Row | None:
-    """Close a call whose attempt has surely done nothing; where an earlier one may have acted, nobody knows the end."""
+    """Close a call whose attempt did nothing. An earlier one may have acted: then nobody knows, and that is never silent."""
     if row.doubt:
-        return _commit(bench, row, State.UNKNOWN, UNKNOWN_WORDS, silent=silent)
+        return _commit(bench, row, State.UNKNOWN, UNKNOWN_WORDS)
     return _commit(bench, row, State.FAILED, words, silent=silent)
 
 
 def _nothing_happened(bench: Bench, row: Row, *, retryable: bool) -> Row | None:
     if not retryable:
         return _not_done(bench, row, FAILED_WORDS)
-    _give_back(bench, row, acted=False)
-    return None
+    return _give_back(bench, row, acted=False)
 
 
 def _perhaps_happened(bench: Bench, row: Row) -> Row | None:
     if row.effect == "once":
         return _commit(bench, row, State.UNKNOWN, UNKNOWN_WORDS)
-    _give_back(bench, row, acted=True)
+    return _give_back(bench, row, acted=True)
+
+
+def _give_back(bench: Bench, row: Row, *, acted: bool) -> Row | None:
+    """Let another attempt follow. Where the call is no longer ours, look after it like anybody who could not claim it:
+    our message is theirs too if it came back meanwhile, and is deleted with our answer.
+    """
+    if not toolcalls.release(bench.store, row, acted=acted):
+        return _settle(bench, row)
+    _again(bench, row)
     return None
-
-
-def _give_back(bench: Bench, row: Row, *, acted: bool) -> None:
-    """Let another attempt follow, unless somebody else has the call by now: then that is theirs to see to."""
-    if toolcalls.release(bench.store, row, acted=acted):
-        _again(bench, row)
 
 
 def _again(bench: Bench, row: Row, delay: int | None = None) -> None:
