@@ -726,10 +726,10 @@ def test_the_end_that_is_only_guessed_makes_no_session(house: House, vapis: Vapi
 @pytest.mark.parametrize(
     ("kind", "fields", "seconds", "counted"),
     [
-        ("user-interrupted", {}, 0.3, True),
-        ("speech-update", {"role": "user", "status": "started"}, 0.3, True),
-        ("speech-update", {"role": "user", "status": "started"}, 0.1, False),
-        ("speech-update", {"role": "assistant", "status": "started"}, 0.3, False),
+        ("user-interrupted", {}, 0.6, True),
+        ("speech-update", {"role": "user", "status": "started"}, 0.6, True),
+        ("speech-update", {"role": "user", "status": "started"}, 0.4, False),
+        ("speech-update", {"role": "assistant", "status": "started"}, 0.6, False),
     ],
 )
 def test_what_the_caller_interrupts_while_it_is_on_its_way_is_counted(
@@ -765,7 +765,7 @@ def test_without_a_table_nothing_is_known_of_an_interruption_and_the_result_stay
     end = toolcalls.end_delivery
 
     def ended(*args: Any) -> bool:
-        live_call.clock.advance(0.3)
+        live_call.clock.advance(0.6)
         monkeypatch.setattr(calls, "load", down)
         return end(*args)
 

@@ -30,7 +30,7 @@ from switchboard.transfers import Impossible, Switch
 GRACE = 2.0  # seconds between the end of an attempt and the moment when somebody else may take over
 BACKOFF = 60  # seconds between two attempts at the most
 MAX_DELAY = 900  # seconds, of one SQS message
-AT_ONCE = 0.2  # seconds: where a result was spoken within them, nobody can say whether the caller began before it
+AT_ONCE = 0.5  # seconds: where a result was spoken within them, nobody can say whether the caller began before it
 
 FAILED_WORDS = "It did not work because of a technical problem on our side. Apologise, and offer to help another way."
 UNKNOWN_WORDS = "We could not confirm whether it was done. Say so, do not promise anything: a person will check."
