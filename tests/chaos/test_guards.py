@@ -249,13 +249,19 @@ def test_a_worker_that_was_held_up_past_the_deadline_has_done_nothing(scene: Sce
     assert (scene.row().state, scene.effects) == (State.EXPIRED, [])
 
 
-def test_who_was_held_up_looks_again_after_whoever_has_the_call_now(scene: Scene) -> None:
+@pytest.mark.parametrize(("effect", "moment"), [("keyed", "after claim"), ("once", "before begin")])
+def test_who_was_held_up_looks_again_after_whoever_has_the_call_now(
+    stage: Callable[[Effect], Scene], effect: Effect, moment: str
+) -> None:
     # The message came back meanwhile, and the one who has it now dies: it is deleted with the answer of the first one.
+    scene = stage(effect)
+
     def hold_up() -> None:
         scene.clock.advance(9)
         assert claim(scene, "one who dies")
 
-    scene.script.at("after claim", hold_up)
+    scene.script.at(moment, hold_up)
+    scene.ask()
     scene.hand_out()
     scene.finish()
 

@@ -235,6 +235,13 @@ MUTANTS = (
         (f"{GUARDS}::test_who_was_held_up_looks_again_after_whoever_has_the_call_now",),
     ),
     Mutant(
+        "who lost the call before it began leaves it to whoever has it",
+        "worker.py",
+        "if begun else _settle(bench, row)",
+        "if begun else None",
+        (f"{GUARDS}::test_who_was_held_up_looks_again_after_whoever_has_the_call_now[once-before begin]",),
+    ),
+    Mutant(
         "a claim whose answer was lost has no doubt",
         "toolcalls.py",
         "return winner._replace(doubt=mine.doubt)",

@@ -145,7 +145,7 @@ def _attempt(bench: Bench, tool: Tool, row: Row) -> Row | None:
         # Held up for so long that somebody else may be at it by now.
         return _give_back(bench, row, acted=False)
     begun = toolcalls.begin(bench.store, row)
-    return _act(bench, tool, begun, arguments) if begun else None
+    return _act(bench, tool, begun, arguments) if begun else _settle(bench, row)
 
 
 def _act(bench: Bench, tool: Tool, row: Row, arguments: Mapping[str, Any]) -> Row | None:
