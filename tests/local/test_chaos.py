@@ -55,7 +55,9 @@ class Ledger(Loopback):
 
     def answer(self, request: Request) -> Answer:
         """Write the effect down."""
-        entry = request.json() or {}
+        entry = request.json()
+        if not entry:  # its sender was killed before all of it was sent
+            return Answer(400, {})
         self.entries.append(entry)
         self.environments.add(entry["environment"])
         return Answer(200, {}, lost=self._choose.random() < 0.05)
